@@ -1,0 +1,1 @@
+"""Pure geography: no database, no settings, no web."""
