@@ -1,0 +1,43 @@
+"""Points made coarse enough to be public."""
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from pyproj import Transformer
+
+PUBLIC_CELL_M = 100.0
+
+
+def coarsen(
+    lon: npt.ArrayLike, lat: npt.ArrayLike, *, metric_crs: str, cell_m: float = PUBLIC_CELL_M
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Centres of the squares that hold the points.
+
+    Parameters
+    ----------
+    lon, lat
+        WGS84 degrees, same shape.
+    metric_crs
+        The city's CRS in metres; the squares are aligned to its axes.
+    cell_m
+        Side of a square in metres.
+
+    Returns
+    -------
+    lon, lat
+        WGS84 degrees, rounded to 6 decimals (0.1 m).
+    """
+    there, back = _transformers(metric_crs)
+    x, y = there.transform(np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64))
+    centre_x, centre_y = ((np.floor(np.asarray(v) / cell_m) + 0.5) * cell_m for v in (x, y))
+    centre_lon, centre_lat = back.transform(centre_x, centre_y)
+    return np.round(centre_lon, 6), np.round(centre_lat, 6)
+
+
+@cache
+def _transformers(metric_crs: str) -> tuple[Transformer, Transformer]:
+    return (
+        Transformer.from_crs("EPSG:4326", metric_crs, always_xy=True),
+        Transformer.from_crs(metric_crs, "EPSG:4326", always_xy=True),
+    )
