@@ -1,0 +1,1 @@
+"""Maps: pure functions from frames to `folium.Map`, rendered with local browser assets only."""
