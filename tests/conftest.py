@@ -1,0 +1,87 @@
+"""Real parts for the tests: one throw-away PostGIS cluster a worker, a migrated copy of a template a test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from gis_grid.city import load_city
+from gis_grid.database import connect, sessions
+from gis_grid.embedded import EmbeddedPostgis
+from gis_grid.errors import Unavailable
+from gis_grid.event_types import load_event_types
+from gis_grid.installation import Installation
+from gis_grid.migrating import migrate
+from gis_grid.settings import Settings
+from tests.builders import NOW, load_squares
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedPostgis]:
+    folder = Path(tempfile.mkdtemp(prefix="gg-"))
+    server = EmbeddedPostgis(folder / "data", fast_unsafe=True)
+    try:
+        server.start()
+    except Unavailable as error:
+        shutil.rmtree(folder)
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no PostGIS here: {error}")
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: EmbeddedPostgis) -> str:
+    """A migrated database to copy, with nothing in it but the event types."""
+    cluster.ensure_database("template_gis_grid")
+    owner = connect(cluster.url("template_gis_grid"), role=None)
+    migrate(owner)
+    with sessions(owner).begin() as session:
+        load_event_types(session, load_city().event_types)
+    owner.dispose()
+    return "template_gis_grid"
+
+
+@pytest.fixture
+def database(cluster: EmbeddedPostgis, template: str) -> Iterator[str]:
+    cluster.create_database_from(template, "trial")
+    yield "trial"
+    cluster.drop_database("trial")
+
+
+@pytest.fixture
+def engine(cluster: EmbeddedPostgis, database: str) -> Iterator[sa.Engine]:
+    engine = connect(cluster.url(database, role="gis_grid_app"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(engine: sa.Engine) -> Iterator[Session]:
+    with sessions(engine)() as session:
+        yield session
+
+
+@pytest.fixture
+def installation(
+    cluster: EmbeddedPostgis, database: str, engine: sa.Engine, session: Session, tmp_path: Path
+) -> Installation:
+    """A Minhang of nine squares of 100 m."""
+    load_squares(session)
+    settings = Settings(data=tmp_path)
+    return Installation(
+        settings, load_city(), engine, cluster.url(database), sessions(engine), "staff-token", b"secret", is_new=True
+    )
+
+
+@pytest.fixture
+def clock() -> Callable[[], datetime]:
+    return lambda: NOW
