@@ -1,0 +1,110 @@
+"""The engine, the declarative base and who did what."""
+
+import getpass
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+APP_ROLE = "gis_grid_app"
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Base of every table; times are aware, texts are unbounded unless a check says otherwise."""
+
+    metadata = sa.MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        datetime: sa.DateTime(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+        str: sa.Text,
+        uuid.UUID: sa.Uuid,
+    }
+
+
+def connect(url: str, *, role: str | None = APP_ROLE, pool_size: int = 10) -> sa.Engine:
+    """An engine on a PostGIS database, acting as `role` whoever it signs in as.
+
+    The role is a start-up option, so a rolled-back transaction can't drop back to the owner's rights.
+    """
+    options = "-c timezone=UTC" + (f" -c role={role}" if role else "")
+    return sa.create_engine(
+        url, pool_size=pool_size, max_overflow=20, pool_pre_ping=True, connect_args={"options": options}
+    )
+
+
+def sessions(engine: sa.Engine) -> sessionmaker[Session]:
+    """Sessions that commit only where an edge says so."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def sql(name: str) -> sa.TextClause:
+    """The statement in `gis_grid/sql/{name}.sql`."""
+    return sa.text(resources.files("gis_grid").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class By:
+    """Who changes something: `who` acts, through which `channel`, in which request."""
+
+    who: str
+    channel: str
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def by_command() -> By:
+    """The operating-system user at a terminal."""
+    return By(who=f"os:{getpass.getuser()}", channel="cli")
+
+
+class Change(Base):
+    """One change to something stored; the application may add rows here, never alter or remove them."""
+
+    __tablename__ = "changes"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    at: Mapped[datetime]
+    who: Mapped[str]
+    channel: Mapped[str]
+    request_id: Mapped[str]
+    thing: Mapped[str]
+    key: Mapped[str]
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (sa.Index("ix_changes_thing_key", "thing", "key"),)
+
+
+def change(
+    thing: str,
+    key: str,
+    *,
+    by: By,
+    at: datetime,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A row for `changes`, to be inserted in the transaction that makes the change."""
+    return {
+        "at": at,
+        "who": by.who,
+        "channel": by.channel,
+        "request_id": by.request_id,
+        "thing": thing,
+        "key": key,
+        "before": dict(before) if before is not None else None,
+        "after": dict(after) if after is not None else None,
+    }

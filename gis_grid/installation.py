@@ -1,0 +1,159 @@
+"""An installation: one city's database, photos and secrets, opened and made ready."""
+
+import hashlib
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
+
+from gis_grid import patrols, photos, tenures  # noqa: F401 - their tables belong to Base.metadata
+from gis_grid.city import City, load_city
+from gis_grid.database import Base, By, connect, sessions
+from gis_grid.embedded import EmbeddedPostgis
+from gis_grid.errors import Conflict, Forbidden
+from gis_grid.event_types import load_event_types
+from gis_grid.migrating import migrate
+from gis_grid.settings import Settings
+
+CLAIMING = 1  # advisory lock: two first starts at once
+
+
+class CityRow(Base):
+    """The one city of this database."""
+
+    __tablename__ = "cities"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    adcode: Mapped[str]
+    name: Mapped[str]
+    time_zone: Mapped[str]
+    metric_crs: Mapped[str]
+
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one"),)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What the service and the commands work with.
+
+    Attributes
+    ----------
+    staff_token
+        The bearer token of the staff view.
+    secret
+        Key for tokens that are computed, not stored.
+    """
+
+    settings: Settings
+    city: City
+    engine: sa.Engine
+    owner_url: str
+    sessions: sessionmaker[Session]
+    staff_token: str
+    secret: bytes
+    is_new: bool
+
+    @property
+    def photos(self) -> Path:
+        """Folder of the original photos."""
+        return self.settings.data / "photos"
+
+    def upload_token(self, report_id: object) -> str:
+        """What lets a reporter add photos to their own report."""
+        return hashlib.blake2b(str(report_id).encode(), key=self.secret, digest_size=24).hexdigest()
+
+
+@contextmanager
+def open_installation(settings: Settings) -> Iterator[Installation]:
+    """The installation, its database running, migrated and of the right city.
+
+    Without `database_url` the embedded PostGIS is started, and stopped at the end unless another program uses it.
+
+    Raises
+    ------
+    Conflict
+        The database belongs to another city.
+    """
+    city = load_city(settings.city)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    with open_database(settings) as (url, owner_url):
+        owner = connect(owner_url, role=None, pool_size=1)
+        migrate(owner)
+        owner.dispose()
+        engine = connect(url)
+        factory = sessions(engine)
+        with factory.begin() as session:
+            _claim(session, city)
+            load_event_types(session, city.event_types)
+        token, is_new = _kept(settings.data / "staff-token")
+        secret, _ = _kept(settings.data / "secret")
+        try:
+            yield Installation(settings, city, engine, owner_url, factory, token, secret.encode(), is_new)
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Address of the running database for the service, and for its owner; it may be empty still."""
+    if settings.database_url:
+        yield settings.database_url, settings.owner_database_url or settings.database_url
+        return
+    with EmbeddedPostgis(settings.data) as server:
+        server.ensure_database("gis_grid")
+        yield server.url("gis_grid", role="gis_grid_app"), server.url("gis_grid", role="gis_grid_owner")
+
+
+def _claim(session: Session, city: City) -> None:
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(CLAIMING)))
+    row = session.get(CityRow, 1)
+    if row is None:
+        session.add(
+            CityRow(id=1, adcode=city.adcode, name=city.name, time_zone=city.time_zone, metric_crs=city.metric_crs)
+        )
+        session.flush()
+    elif (row.adcode, row.metric_crs) != (city.adcode, city.metric_crs):
+        raise Conflict(
+            f"this database is {row.name} ({row.adcode}, {row.metric_crs}), not {city.name} "
+            f"({city.adcode}, {city.metric_crs}); one database is one city"
+        )
+
+
+def _kept(path: Path) -> tuple[str, bool]:
+    """A secret that is made once and lies in a file only its owner can read; and whether it was made now."""
+    if not path.exists():
+        _publish(path, secrets.token_urlsafe(32))
+        return path.read_text(encoding="ascii").strip(), True
+    mode = path.lstat().st_mode & 0o777
+    if mode & 0o077 or path.is_symlink():
+        raise Forbidden(f"{path} can be read by others (mode {mode:o}); run chmod 600 {path}")
+    return path.read_text(encoding="ascii").strip(), False
+
+
+def _publish(path: Path, token: str) -> None:
+    # A link appears whole or not at all, and fails when another program was first.
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(token + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        path.hardlink_to(draft)
+    Path(draft).unlink()
+
+
+def utc_now() -> datetime:
+    """The clock, read only at the edges."""
+    return datetime.now(UTC)
+
+
+def by_system() -> By:
+    """The program itself, at its first start."""
+    return By(who="gis-grid", channel="start")

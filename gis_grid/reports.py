@@ -1,0 +1,444 @@
+"""Reports: somebody's claim that there is a problem at a place."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from geoalchemy2 import Geometry, WKBElement
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.orm import Mapped, Session, aliased, joinedload, mapped_column, relationship
+
+from gis_grid.database import Base, By, Change, change
+from gis_grid.errors import Conflict, GridError, InvalidInput, NotFound
+from gis_grid.event_types import EventType
+from gis_grid.geo.datum import Datum, LonLat
+from gis_grid.geo.placing import Method
+from gis_grid.locating import Located, locate
+from gis_grid.territory import Area, Grid, GridLayer, the_grid
+
+FUTURE = timedelta(days=1)
+
+
+class Kind(StrEnum):
+    """What the reporter wants."""
+
+    HELP = "求助"
+    COMPLAINT = "投诉"
+    TIP = "举报"
+    SUGGESTION = "建议"
+    QUESTION = "咨询"
+    PATROL = "巡查"
+
+
+class Source(StrEnum):
+    """Where a report came from."""
+
+    HOTLINE_962000 = "962000"
+    HOTLINE_12345 = "12345"
+    POLICE_110 = "110"
+    CITY_GRID_CENTRE = "city_grid_centre"
+    PATROL = "patrol"
+    VISIT = "visit"
+    RESIDENT = "resident"
+    WECHAT = "wechat"
+    WEIBO = "weibo"
+    IMPORT = "import"
+
+
+class Report(Base):
+    """A report and where it was placed.
+
+    `geom` is WGS84; `sent_lon`, `sent_lat` and `datum` are as the reporter gave them. `public_geom` is the centre of
+    the 100 m square that holds it: all that the public ever sees or filters by.
+    """
+
+    __tablename__ = "reports"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    content_sha256: Mapped[str]
+    received_at: Mapped[datetime]
+    observed_at: Mapped[datetime | None]
+    kind: Mapped[str]
+    event_type: Mapped[str] = mapped_column(sa.ForeignKey(EventType.code))
+    text: Mapped[str]
+    source: Mapped[str]
+    sent_lon: Mapped[float]
+    sent_lat: Mapped[float]
+    datum: Mapped[str]
+    accuracy_m: Mapped[float | None]
+    geom: Mapped[WKBElement] = mapped_column(Geometry("POINT", 4326, spatial_index=False))
+    public_geom: Mapped[WKBElement] = mapped_column(Geometry("POINT", 4326, spatial_index=False))
+    is_synthetic: Mapped[bool] = mapped_column(server_default=sa.false())
+
+    layer_id: Mapped[int | None] = mapped_column(sa.ForeignKey(GridLayer.id))
+    grid_id: Mapped[int | None] = mapped_column(sa.ForeignKey(Grid.id))
+    method: Mapped[str]
+    distance_m: Mapped[float | None]
+    shares: Mapped[dict[str, Any] | None]
+    is_uncertain: Mapped[bool]
+    placed_at: Mapped[datetime]
+    placed_by: Mapped[str]
+    placement_reason: Mapped[str | None]
+
+    grid: Mapped[Grid | None] = relationship(lazy="joined")
+    reporter: Mapped["Reporter | None"] = relationship(back_populates="report")
+
+    __table_args__ = (
+        sa.CheckConstraint("method in ('inside', 'edge', 'snapped', 'outside', 'manual')", name="method"),
+        sa.CheckConstraint("(grid_id is null) = (method = 'outside')", name="grid"),
+        sa.Index("ix_reports_received_at", "received_at", "id"),
+        sa.Index("ix_reports_grid_id_received_at", "grid_id", "received_at", "id"),
+        sa.Index("ix_reports_event_type_received_at", "event_type", "received_at", "id"),
+        sa.Index("ix_reports_unplaced", "received_at", "id", postgresql_where=sa.text("method = 'outside'")),
+        sa.Index("ix_reports_geom", "geom", postgresql_using="gist"),
+        sa.Index("ix_reports_public_geom", "public_geom", postgresql_using="gist"),
+    )
+
+    def place(self, located: Located, *, reason: str | None, by: By, at: datetime) -> "PastPlacement":
+        """Move to another placement; the one left behind, to be stored in the history."""
+        past = PastPlacement.of(self, until=at)
+        self.layer_id, self.grid_id, self.method = located.layer_id, located.grid_id, located.method.value
+        self.distance_m, self.shares, self.is_uncertain = located.distance_m, located.shares, located.is_uncertain
+        self.placed_at, self.placed_by, self.placement_reason = at, by.who, reason
+        return past
+
+
+class Reporter(Base):
+    """How to reach who reported; kept apart, for staff only."""
+
+    __tablename__ = "reporters"
+
+    report_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(Report.id), primary_key=True)
+    name: Mapped[str | None]
+    phone: Mapped[str | None]
+
+    report: Mapped[Report] = relationship(back_populates="reporter")
+
+
+class PastPlacement(Base):
+    """A placement that another one superseded; rows are only ever added."""
+
+    __tablename__ = "past_placements"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    report_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(Report.id), index=True)
+    layer_id: Mapped[int | None]
+    grid_id: Mapped[int | None]
+    method: Mapped[str]
+    distance_m: Mapped[float | None]
+    shares: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    placed_at: Mapped[datetime]
+    placed_by: Mapped[str]
+    placement_reason: Mapped[str | None]
+    superseded_at: Mapped[datetime]
+
+    @classmethod
+    def of(cls, report: Report, *, until: datetime) -> Self:
+        """The placement a report has now, as history."""
+        return cls(
+            report_id=report.id,
+            layer_id=report.layer_id,
+            grid_id=report.grid_id,
+            method=report.method,
+            distance_m=report.distance_m,
+            shares=report.shares,
+            placed_at=report.placed_at,
+            placed_by=report.placed_by,
+            placement_reason=report.placement_reason,
+            superseded_at=until,
+        )
+
+
+@dataclass(frozen=True)
+class NewReport:
+    """A report as it comes in.
+
+    Attributes
+    ----------
+    sent
+        As the reporter gave it, in `datum`.
+    point
+        The same place in WGS84.
+    received_at
+        For reports from the past; the time of filing without it.
+    """
+
+    id: uuid.UUID
+    sent: LonLat
+    datum: Datum
+    point: LonLat
+    public_point: LonLat
+    kind: Kind
+    event_type: str
+    text: str
+    source: Source
+    accuracy_m: float | None = None
+    observed_at: datetime | None = None
+    reporter_name: str | None = None
+    reporter_phone: str | None = None
+    received_at: datetime | None = None
+    is_synthetic: bool = False
+
+    @property
+    def content_sha256(self) -> str:
+        """What makes a report sent again the same report."""
+        content = [
+            *self.sent,
+            self.datum,
+            self.accuracy_m,
+            self.kind,
+            self.event_type,
+            self.text,
+            self.observed_at.isoformat() if self.observed_at else None,
+            self.source,
+            self.reporter_name,
+            self.reporter_phone,
+        ]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Filed:
+    """A stored report; `is_new` is False when the very same one was already there."""
+
+    report: Report
+    is_new: bool
+
+
+class ReportConflict(Conflict):
+    """The id is taken by a report with other content."""
+
+
+class UnknownEventType(InvalidInput):
+    """The event type is not in the city's list."""
+
+
+def file_reports(
+    session: Session, new: Sequence[NewReport], *, snap_m: float, by: By, now: datetime
+) -> list[Filed | GridError]:
+    """Place and store reports; for each, in order, the stored report or why it was not stored.
+
+    A report whose id is stored already with the same content is answered with the stored one, so sending again is
+    safe. Concurrent senders of one id get one report.
+    """
+    types = set(session.scalars(sa.select(EventType.code)))
+    refused = {i: fault for i, item in enumerate(new) if (fault := _fault(item, types, now)) is not None}
+    good = [item for i, item in enumerate(new) if i not in refused]
+    created = _insert(session, good, snap_m=snap_m, by=by, now=now)
+    ids = [item.id for item in good]
+    stored = (
+        {report.id: report for report in session.scalars(sa.select(Report).where(Report.id.in_(ids)))} if ids else {}
+    )
+    answers: list[Filed | GridError] = []
+    for i, item in enumerate(new):
+        if i in refused:
+            answers.append(refused[i])
+        elif stored[item.id].content_sha256 != item.content_sha256:
+            answers.append(ReportConflict(f"report {item.id} is already stored with other content"))
+        else:
+            answers.append(Filed(stored[item.id], is_new=item.id in created))
+            created.discard(item.id)
+    return answers
+
+
+def _fault(item: NewReport, types: set[str], now: datetime) -> GridError | None:
+    if item.event_type not in types:
+        return UnknownEventType(f"event_type: {item.event_type!r} is not in the city's list of event types")
+    if item.observed_at is not None and item.observed_at > now + FUTURE:
+        return InvalidInput(f"observed_at: {item.observed_at.isoformat()} lies more than a day ahead")
+    return None
+
+
+def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By, now: datetime) -> set[uuid.UUID]:
+    """Insert what is not there yet; the ids that were."""
+    first: dict[uuid.UUID, NewReport] = {}
+    for item in new:
+        first.setdefault(item.id, item)
+    known = set(session.scalars(sa.select(Report.id).where(Report.id.in_(first)))) if first else set()
+    fresh = [item for item in first.values() if item.id not in known]
+    if not fresh:
+        return set()
+    located = locate(
+        session,
+        [item.point for item in fresh],
+        at=[item.observed_at or item.received_at or now for item in fresh],
+        accuracy_m=[item.accuracy_m for item in fresh],
+        snap_m=snap_m,
+    )
+    rows = [_row(item, place, by=by, now=now) for item, place in zip(fresh, located, strict=True)]
+    # A second sender of the same id waits here for the first to commit, then inserts nothing.
+    inserted = set(session.scalars(pg_insert(Report).on_conflict_do_nothing().returning(Report.id), rows))
+    contacts = [
+        {"report_id": item.id, "name": item.reporter_name, "phone": item.reporter_phone}
+        for item in fresh
+        if item.id in inserted and (item.reporter_name or item.reporter_phone)
+    ]
+    if contacts:
+        session.execute(sa.insert(Reporter), contacts)
+    filed = [
+        change("report", str(item.id), by=by, at=now, after={"grid_code": place.grid_code, "method": place.method})
+        for item, place in zip(fresh, located, strict=True)
+        if item.id in inserted
+    ]
+    if filed:
+        session.execute(sa.insert(Change), filed)
+    return inserted
+
+
+def _row(item: NewReport, place: Located, *, by: By, now: datetime) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "content_sha256": item.content_sha256,
+        "received_at": item.received_at or now,
+        "observed_at": item.observed_at,
+        "kind": item.kind.value,
+        "event_type": item.event_type,
+        "text": item.text,
+        "source": item.source.value,
+        "sent_lon": item.sent.lon,
+        "sent_lat": item.sent.lat,
+        "datum": item.datum.value,
+        "accuracy_m": item.accuracy_m,
+        "geom": _ewkt(item.point),
+        "public_geom": _ewkt(item.public_point),
+        "is_synthetic": item.is_synthetic,
+        "layer_id": place.layer_id,
+        "grid_id": place.grid_id,
+        "method": place.method.value,
+        "distance_m": place.distance_m,
+        "shares": place.shares,
+        "is_uncertain": place.is_uncertain,
+        "placed_at": now,
+        "placed_by": by.who,
+    }
+
+
+def _ewkt(point: LonLat) -> str:
+    # repr keeps every bit of a double; a shorter text would move points across edges.
+    return f"SRID=4326;POINT({float(point.lon)!r} {float(point.lat)!r})"
+
+
+def the_report(session: Session, report_id: uuid.UUID, *, for_update: bool = False) -> Report:
+    """The report with this id, or `NotFound`."""
+    query = sa.select(Report).where(Report.id == report_id)
+    report = session.scalar(query.with_for_update(of=Report) if for_update else query)
+    if report is None:
+        raise NotFound(f"there is no report {report_id}")
+    return report
+
+
+def place_by_hand(
+    session: Session, report_id: uuid.UUID, grid_code: str, *, reason: str, by: By, now: datetime
+) -> Report:
+    """The report, put into a grid by a person; the placement it had is kept in the history.
+
+    The grid is looked up in the layer in force when the problem was observed, else received.
+    """
+    report = the_report(session, report_id, for_update=True)
+    grid = the_grid(session, grid_code, at=report.observed_at or report.received_at)
+    before = {"grid_code": report.grid.code if report.grid else None, "method": report.method}
+    located = Located(
+        layer_id=grid.layer_id, grid_id=grid.id, grid_code=grid.code, method=Method.MANUAL, distance_m=None
+    )
+    session.add(report.place(located, reason=reason, by=by, at=now))
+    after = {"grid_code": grid.code, "method": Method.MANUAL.value, "reason": reason}
+    session.execute(sa.insert(Change), [change("report", str(report.id), by=by, at=now, before=before, after=after)])
+    session.flush()
+    session.refresh(report)
+    return report
+
+
+@dataclass(frozen=True)
+class ReportFilter:
+    """Which reports: all that fit every part that is given.
+
+    Attributes
+    ----------
+    since, until
+        Received in [since, until).
+    bbox
+        (west, south, east, north) in WGS84 degrees; the public is filtered by the coarsened point.
+    """
+
+    grid: str | None = None
+    area: str | None = None
+    event_type: str | None = None
+    method: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    is_public: bool = True
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """The `where` of a query on reports."""
+        found: list[sa.ColumnElement[bool]] = []
+        if self.grid is not None:
+            found.append(Report.grid_id.in_(sa.select(Grid.id).where(Grid.code == self.grid)))
+        if self.area is not None:
+            found.append(Report.grid_id.in_(_grids_of_area(self.area)))
+        if self.event_type is not None:
+            found.append(Report.event_type.in_(_types_below(self.event_type)))
+        if self.method is not None:
+            found.append(Report.method == self.method)
+        if self.since is not None:
+            found.append(Report.received_at >= self.since)
+        if self.until is not None:
+            found.append(Report.received_at < self.until)
+        if self.bbox is not None:
+            point = Report.public_geom if self.is_public else Report.geom
+            found.append(point.op("&&", return_type=sa.Boolean())(sa.func.ST_MakeEnvelope(*self.bbox, 4326)))
+        return found
+
+
+def _grids_of_area(code: str) -> sa.Select[int]:
+    community, town, district = aliased(Area), aliased(Area), aliased(Area)
+    return (
+        sa.select(Grid.id)
+        .join(community, Grid.community_id == community.id)
+        .join(town, community.parent_id == town.id)
+        .join(district, town.parent_id == district.id)
+        .where(sa.or_(community.code == code, town.code == code, district.code == code))
+    )
+
+
+def _types_below(code: str) -> sa.Select[str]:
+    return sa.select(EventType.code).where(sa.or_(EventType.code == code, EventType.parent_code == code))
+
+
+def find_reports(
+    session: Session, which: ReportFilter, *, limit: int, after: tuple[datetime, uuid.UUID] | None = None
+) -> list[Report]:
+    """Reports, newest first; `after` is the (received_at, id) of the last one already seen."""
+    key = sa.tuple_(Report.received_at, Report.id)
+    query = sa.select(Report).where(*which.conditions()).order_by(Report.received_at.desc(), Report.id.desc())
+    if after is not None:
+        query = query.where(key < sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
+    return list(session.scalars(query.options(joinedload(Report.grid).joinedload(Grid.community)).limit(limit)))
+
+
+def count_by_grid(session: Session, which: ReportFilter) -> dict[str, int]:
+    """How many reports each grid has; grids without any are left out."""
+    query = sa.select(Grid.code, sa.func.count()).join(Report, Report.grid_id == Grid.id).where(*which.conditions())
+    return dict(session.execute(query.group_by(Grid.code)).all())
+
+
+def points_of(session: Session, which: ReportFilter) -> npt.NDArray[np.float64]:
+    """WGS84 longitude and latitude of reports, shape (n, 2), in no order; coarsened for the public."""
+    point = Report.public_geom if which.is_public else Report.geom
+    query = sa.select(sa.func.ST_X(point), sa.func.ST_Y(point)).where(*which.conditions())
+    rows = session.execute(query).all()
+    return np.array([tuple(row) for row in rows], dtype=np.float64).reshape(-1, 2)
+
+
+def has_synthetic_reports(session: Session) -> bool:
+    """Whether any stored report is made up."""
+    return session.scalar(sa.select(sa.exists().where(Report.is_synthetic))) is True
