@@ -1,0 +1,40 @@
+"""The service as one ASGI application."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from api import errors, pages
+from api.limits import Limits
+from api.routers import event_types, health, locate, photos, reports, territory
+from gis_grid import __version__
+from gis_grid.installation import Installation, utc_now
+
+DESCRIPTION = """\
+Reports are placed in the city's grids; each grid has one person who answers for it.
+
+Without a token you get the public view: no names, own phones, texts or photos, and points coarsened to 100 m.
+Staff send `Authorization: Bearer TOKEN`.
+"""
+
+
+def create_app(installation: Installation, *, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+    """The application of one installation; `clock` is what it takes for now."""
+    app = FastAPI(
+        title=f"GIS Grid · {installation.city.name}",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.installation = installation
+    app.state.clock = clock
+    for router in (locate, reports, photos, territory, event_types, health):
+        app.include_router(router.router)
+    pages.install(app)
+    errors.install(app)
+    app.add_middleware(GZipMiddleware, minimum_size=2048)
+    app.add_middleware(Limits)
+    return app

@@ -1,0 +1,107 @@
+"""What an error of the domain is in HTTP; the only place that knows."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy.exc
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from gis_grid.errors import Conflict, Forbidden, GridError, InvalidInput, NotFound, Unavailable
+
+STATUS: dict[type[GridError], int] = {
+    NotFound: 404,
+    InvalidInput: 422,
+    Conflict: 409,
+    Forbidden: 403,
+    Unavailable: 503,
+}
+TITLES = {
+    400: "bad_request",
+    401: "sign_in_needed",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid_input",
+    429: "too_many_requests",
+    500: "internal_error",
+    503: "unavailable",
+}
+log = logging.getLogger("gis_grid")
+
+
+class SignInNeeded(Forbidden):
+    """Nobody has signed in, or with a token that does not count."""
+
+
+def status_of(error: GridError) -> int:
+    """The HTTP status of a domain error."""
+    if isinstance(error, SignInNeeded):
+        return 401
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def problem(status: int, message: str, *, fields: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+    """The body of every error answer; it never repeats the input."""
+    return {"error": TITLES.get(status, "error"), "message": message, "fields": list(fields)}
+
+
+def _answer(request: Request, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if wants_page and not request.url.path.startswith(("/api/", "/static/")):
+        render = request.app.state.error_page
+        page: Response = render(request, status, body["message"])
+        return page
+    return JSONResponse(body, status, headers)
+
+
+def _fields(error: RequestValidationError) -> list[dict[str, str]]:
+    """Which field is wrong and why, without the input: it may hold what JSON cannot."""
+    found = []
+    for fault in error.errors():
+        where = [str(part) for part in fault["loc"] if part not in {"body", "query", "path", "header"}]
+        field = ".".join(where) or str(fault["loc"][0])
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        found.append({"field": _printable(field), "message": _printable(message)})
+    return found
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")[:500]
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with its status and a body of one form."""
+
+    @app.exception_handler(GridError)
+    def _(request: Request, error: GridError) -> Response:
+        status = status_of(error)
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        return _answer(request, status, problem(status, _printable(str(error))), headers)
+
+    @app.exception_handler(RequestValidationError)
+    def _(request: Request, error: RequestValidationError) -> Response:
+        fields = _fields(error)
+        message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in fields)
+        return _answer(request, 422, problem(422, message[:2000], fields=fields))
+
+    @app.exception_handler(HTTPException)
+    def _(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers) if error.headers else None
+        return _answer(request, error.status_code, problem(error.status_code, _printable(str(error.detail))), headers)
+
+    @app.exception_handler(sqlalchemy.exc.OperationalError)
+    def _(request: Request, error: sqlalchemy.exc.OperationalError) -> Response:
+        log.error("database unavailable: %s", error.orig)
+        return _answer(request, 503, problem(503, "the database does not answer; try again in a moment"))
+
+    @app.exception_handler(Exception)
+    def _(request: Request, error: Exception) -> Response:
+        log.error("request %s failed", request.scope.get("request_id"), exc_info=error)
+        return _answer(request, 500, problem(500, "something went wrong here; it has been logged"))

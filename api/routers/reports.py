@@ -1,0 +1,285 @@
+"""Sending reports, finding them, placing by hand what lies outside."""
+
+import base64
+import binascii
+import json
+import uuid
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.orm import Session
+
+from api.deps import (
+    Anyone,
+    Code,
+    Finite,
+    InSession,
+    Instant,
+    Json,
+    Now,
+    Staff,
+    Text,
+    TheActor,
+    TheCity,
+    TheInstallation,
+    View,
+)
+from api.errors import problem, status_of
+from api.shapes import manager_json, place_names, report_feature
+from gis_grid.errors import GridError, InvalidInput
+from gis_grid.geo.datum import Datum
+from gis_grid.installation import Installation
+from gis_grid.intake import Intake, district_bounds
+from gis_grid.photos import photos_of
+from gis_grid.reports import (
+    Filed,
+    Kind,
+    NewReport,
+    Report,
+    ReportFilter,
+    Source,
+    file_reports,
+    find_reports,
+    place_by_hand,
+    the_report,
+)
+from gis_grid.tenures import managers_at
+
+router = APIRouter(prefix="/api/v1/reports", tags=["reports"])
+MAX_BATCH = 1000
+
+
+class ReporterIn(BaseModel):
+    """How to reach who reports."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[Text, Field(max_length=100)] | None = None
+    phone: Annotated[Text, Field(max_length=40)] | None = None
+
+
+class ReportIn(BaseModel):
+    """A report as it is sent; `id` is made by the sender, so that sending again is safe."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "lon": 121.3817,
+                    "lat": 31.1128,
+                    "accuracy_m": 12,
+                    "kind": "投诉",
+                    "event_type": "E0102",
+                    "text": "垃圾堆在小区门口 / rubbish at the gate",
+                    "source": "resident",
+                }
+            ]
+        },
+    )
+
+    id: uuid.UUID | None = None
+    lon: Annotated[Finite, Field(strict=True)]
+    lat: Annotated[Finite, Field(strict=True)]
+    datum: Datum = Datum.WGS84
+    accuracy_m: Annotated[Finite, Field(strict=True, gt=0, le=10_000)] | None = None
+    kind: Kind
+    event_type: Code
+    text: Annotated[Text, Field(min_length=1, max_length=4000)]
+    observed_at: Instant | None = None
+    source: Source = Source.RESIDENT
+    reporter: ReporterIn | None = None
+
+    def taken_in(self, intake: Intake) -> NewReport:
+        """The report, ready to be filed."""
+        reporter = self.reporter or ReporterIn()
+        return intake.report(
+            id_=self.id,
+            lon=float(self.lon),
+            lat=float(self.lat),
+            datum=self.datum,
+            accuracy_m=self.accuracy_m,
+            kind=self.kind,
+            event_type=self.event_type,
+            text=self.text,
+            observed_at=self.observed_at,
+            source=self.source,
+            reporter_name=reporter.name,
+            reporter_phone=reporter.phone,
+        )
+
+
+class PlacementIn(BaseModel):
+    """A placement by hand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    grid_code: Code
+    reason: Annotated[Text, Field(min_length=1, max_length=1000)]
+
+
+@router.post("", status_code=201, responses={200: {"description": "the same report was sent before"}})
+def send_report(
+    sent: ReportIn,
+    view: Anyone,
+    session: InSession,
+    city: TheCity,
+    installation: TheInstallation,
+    now: Now,
+    by: TheActor,
+    response: Response,
+) -> Json:
+    """Place and store a report; sent again with the same id and content it answers 200 with the stored one."""
+    intake = Intake(metric_crs=city.metric_crs, bounds=district_bounds(session, at=now))
+    (filed,) = file_reports(session, [sent.taken_in(intake)], snap_m=installation.settings.snap_m, by=by, now=now)
+    if isinstance(filed, GridError):
+        raise filed
+    response.status_code = 201 if filed.is_new else 200
+    return _receipts([filed.report], view, session, installation)[0]
+
+
+@router.post("/batch")
+def send_batch(
+    items: Annotated[list[Any], Field(min_length=1, max_length=MAX_BATCH)],
+    view: Anyone,
+    session: InSession,
+    city: TheCity,
+    installation: TheInstallation,
+    now: Now,
+    by: TheActor,
+) -> Json:
+    """Up to 1000 reports, each answered for itself, in order: 201, 200 (sent before), 409 or 422."""
+    intake = Intake(metric_crs=city.metric_crs, bounds=district_bounds(session, at=now))
+    read = [_read(item, intake) for item in items]
+    good = [item for item in read if isinstance(item, NewReport)]
+    filed = file_reports(session, good, snap_m=installation.settings.snap_m, by=by, now=now)
+    stored = [answer for answer in filed if isinstance(answer, Filed)]
+    receipts = iter(_receipts([answer.report for answer in stored], view, session, installation))
+    answers = iter(filed)
+    results = []
+    for item in read:
+        answer = next(answers) if isinstance(item, NewReport) else item
+        if isinstance(answer, Filed):
+            results.append({"status": 201 if answer.is_new else 200, "report": next(receipts)})
+        else:
+            results.append(_refusal(answer))
+    return {"results": results}
+
+
+def _read(item: Any, intake: Intake) -> NewReport | GridError | ValidationError:
+    try:
+        return ReportIn.model_validate(item).taken_in(intake)
+    except (GridError, ValidationError) as error:
+        return error
+
+
+def _refusal(error: GridError | ValidationError) -> Json:
+    if isinstance(error, GridError):
+        return {"status": status_of(error), **problem(status_of(error), str(error))}
+    fields = [
+        {"field": ".".join(map(str, fault["loc"])), "message": fault["msg"].removeprefix("Value error, ")}
+        for fault in error.errors(include_input=False, include_url=False)
+    ]
+    message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in fields)
+    return {"status": 422, **problem(422, message, fields=fields)}
+
+
+def _receipts(reports: list[Report], view: View, session: Session, installation: Installation) -> list[Json]:
+    """What the sender is told: whose grid it is, and the token for adding photos."""
+    placed = [report for report in reports if report.grid]
+    asked = [(report.grid.code, report.observed_at or report.received_at) for report in placed if report.grid]
+    manager = dict(zip((report.id for report in placed), managers_at(session, asked), strict=True))
+    return [
+        {
+            "id": str(report.id),
+            **place_names(report.grid),
+            "method": report.method,
+            "is_uncertain": report.is_uncertain,
+            "distance_m": report.distance_m,
+            "manager": manager_json(manager.get(report.id), view),
+            "received_at": report.received_at.isoformat(),
+            "upload_token": installation.upload_token(report.id),
+        }
+        for report in reports
+    ]
+
+
+@router.get("")
+def list_reports(
+    view: Anyone,
+    session: InSession,
+    request: Request,
+    grid: Code | None = None,
+    town: Annotated[Code | None, Query(description="code of a town, community or the district")] = None,
+    event_type: Annotated[Code | None, Query(description="a type, or a class with all its types")] = None,
+    method: Annotated[str | None, Query(pattern="^(inside|edge|snapped|outside|manual)$")] = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
+    bbox: Annotated[Text | None, Query(description="west,south,east,north", max_length=200)] = None,
+    after: Annotated[Text | None, Query(description="`next` of the page before", max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Json:
+    """Reports as GeoJSON, newest first, a page at a time; order and pages hold still while reports come in."""
+    which = ReportFilter(
+        grid=grid,
+        area=town,
+        event_type=event_type,
+        method=method,
+        since=since,
+        until=until,
+        bbox=_bbox(bbox) if bbox else None,
+        is_public=view.is_public,
+    )
+    found = find_reports(session, which, limit=limit + 1, after=_cursor(after) if after else None)
+    page = found[:limit]
+    next_ = _token(page[-1]) if len(found) > limit else None
+    return {
+        "type": "FeatureCollection",
+        "features": [report_feature(report, view) for report in page],
+        "next": next_,
+        "links": [{"rel": "next", "href": str(request.url.include_query_params(after=next_))}] if next_ else [],
+    }
+
+
+def _bbox(text: str) -> tuple[float, float, float, float]:
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput(f"bbox: {text!r} is not west,south,east,north in degrees") from None
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise InvalidInput(f"bbox: {text!r} is not west,south,east,north in degrees, west <= east and south <= north")
+    return west, south, east, north
+
+
+def _token(report: Report) -> str:
+    text = json.dumps([report.received_at.isoformat(), report.id.hex])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _cursor(token: str) -> tuple[datetime, uuid.UUID]:
+    try:
+        at, id_ = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        received_at = datetime.fromisoformat(at)
+        if received_at.tzinfo is None:
+            raise ValueError  # noqa: TRY301 - every broken token ends in the same answer
+        return received_at, uuid.UUID(hex=id_)
+    except (ValueError, TypeError, AttributeError, binascii.Error):
+        raise InvalidInput("after: not the `next` of an earlier page") from None
+
+
+@router.get("/{report_id}")
+def get_report(report_id: uuid.UUID, view: Anyone, session: InSession) -> Json:
+    """One report as a GeoJSON feature."""
+    report = the_report(session, report_id)
+    return report_feature(report, view, photos=None if view.is_public else photos_of(session, report_id))
+
+
+@router.post("/{report_id}/placement")
+def place_report(
+    report_id: uuid.UUID, sent: PlacementIn, view: Staff, session: InSession, now: Now, by: TheActor
+) -> Json:
+    """Put a report into a grid by hand; the placement it had stays in the history."""
+    report = place_by_hand(session, report_id, sent.grid_code, reason=sent.reason, by=by, now=now)
+    return report_feature(report, view)

@@ -1,0 +1,102 @@
+"""Who may call what, and what the public never sees."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from fastapi.testclient import TestClient
+
+from api.deps import ACCESS
+from api.errors import STATUS
+from gis_grid import errors
+from tests.api.sending import report, send
+from tests.builders import STAFF
+
+DOCUMENTATION = {"/openapi.json"}
+FILES = {"static", "vendor"}
+
+
+def functions(dependant: Dependant) -> Iterator[Any]:
+    yield dependant.call
+    for below in dependant.dependencies:
+        yield from functions(below)
+
+
+def test_every_route_says_who_may_call_it(client: TestClient) -> None:
+    undeclared = [
+        route.path
+        for route in iter_route_contexts(client.app.routes)
+        if (dependant := getattr(route, "dependant", None)) is not None
+        and len(set(ACCESS) & set(functions(dependant))) != 1
+    ]
+    bare = {route.path for route in iter_route_contexts(client.app.routes) if getattr(route, "dependant", None) is None}
+
+    assert undeclared == []
+    assert {path for path in bare - DOCUMENTATION if not path.startswith("/static")} == set()
+
+
+def test_every_kind_of_error_has_its_status() -> None:
+    kinds = {kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__base__ is errors.GridError}
+
+    assert set(STATUS) == kinds
+
+
+def test_a_public_report_has_no_text_no_contact_and_no_exact_point(client: TestClient) -> None:
+    sent = report(lon=121.4005371, lat=31.1022173, reporter={"name": "韩梅梅", "phone": "10000000002"})
+    id_ = send(client, sent)["id"]
+
+    answers = [client.get(path).text for path in (f"/api/v1/reports/{id_}", "/api/v1/reports", "/api/v1/grids")]
+
+    for private in (sent["text"], "韩梅梅", "10000000002", str(sent["lon"]), str(sent["lat"])):
+        assert all(private not in answer for answer in answers)
+
+
+def test_staff_see_text_contact_and_the_exact_point(client: TestClient) -> None:
+    sent = report()
+    id_ = send(client, sent)["id"]
+
+    feature = client.get(f"/api/v1/reports/{id_}", headers=STAFF).json()
+
+    assert feature["geometry"]["coordinates"] == [sent["lon"], sent["lat"]]
+    assert feature["properties"]["text"] == sent["text"]
+    assert feature["properties"]["reporter"] == sent["reporter"]
+
+
+def test_a_public_point_is_the_centre_of_its_hundred_metre_square(client: TestClient) -> None:
+    near = [send(client, report(lon=121.40050, lat=31.1022)), send(client, report(lon=121.40052, lat=31.10222))]
+
+    shown = [client.get(f"/api/v1/reports/{answer['id']}").json()["geometry"]["coordinates"] for answer in near]
+
+    assert shown[0] == shown[1]
+    assert abs(shown[0][0] - 121.4005) < 0.0008
+    assert shown[0] != [121.4005, 31.1022]
+
+
+def test_the_public_cannot_find_the_exact_point_by_narrowing_a_box(client: TestClient) -> None:
+    send(client, report(lon=121.4005, lat=31.1022))
+    box = "121.40049,31.10219,121.40051,31.10221"
+
+    public = client.get("/api/v1/reports", params={"bbox": box}).json()
+    staff = client.get("/api/v1/reports", params={"bbox": box}, headers=STAFF).json()
+
+    assert (len(public["features"]), len(staff["features"])) == (0, 1)
+
+
+@pytest.mark.parametrize("header", ["Bearer wrong", "Bearer ", "Basic c3RhZmY=", "staff-token", "Bearer staff-token-"])
+def test_a_wrong_token_is_refused_even_where_none_is_needed(client: TestClient, header: str) -> None:
+    answer = client.get("/api/v1/reports", headers={"Authorization": header})
+
+    assert (answer.status_code, answer.json()["error"]) == (401, "sign_in_needed")
+
+
+def test_a_staff_cookie_is_for_looking_only(client: TestClient) -> None:
+    id_ = send(client, report())["id"]
+    client.cookies.set("gis_grid_staff", "staff-token")
+
+    seen = client.get(f"/api/v1/reports/{id_}").json()["properties"]
+    placed = client.post(f"/api/v1/reports/{id_}/placement", json={"grid_code": "310112001001001", "reason": "x"})
+
+    assert "text" in seen
+    assert placed.status_code == 401
