@@ -15,6 +15,7 @@ from gis_grid.geo.placing import Method, metres_per_degree
 from gis_grid.territory import Grid
 
 CERTAIN_SHARE = 0.8
+MIN_ACCURACY_M, MAX_ACCURACY_M = 0.01, 10_000.0
 
 
 @dataclass(frozen=True)

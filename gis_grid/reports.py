@@ -22,7 +22,7 @@ from gis_grid.errors import Conflict, GridError, InvalidInput, NotFound
 from gis_grid.event_types import EventType
 from gis_grid.geo.datum import Datum, LonLat
 from gis_grid.geo.placing import Method
-from gis_grid.locating import Located, locate
+from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M, Located, locate
 from gis_grid.territory import Area, Grid, GridLayer, the_grid
 
 FUTURE = timedelta(days=1)
@@ -253,6 +253,8 @@ def file_reports(
 def _fault(item: NewReport, types: set[str], now: datetime) -> GridError | None:
     if item.event_type not in types:
         return UnknownEventType(f"event_type: {item.event_type!r} is not in the city's list of event types")
+    if item.accuracy_m is not None and not MIN_ACCURACY_M <= item.accuracy_m <= MAX_ACCURACY_M:
+        return InvalidInput(f"accuracy_m: {item.accuracy_m} m is not between {MIN_ACCURACY_M} and {MAX_ACCURACY_M:g} m")
     if item.observed_at is not None and item.observed_at > now + FUTURE:
         return InvalidInput(f"observed_at: {item.observed_at.isoformat()} lies more than a day ahead")
     return None

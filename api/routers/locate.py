@@ -8,7 +8,7 @@ from api.deps import Anyone, Finite, InSession, Instant, Json, Now, TheCity, The
 from api.shapes import manager_json, place_names
 from gis_grid.geo.datum import Datum
 from gis_grid.intake import wgs84_point
-from gis_grid.locating import locate
+from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M, locate
 from gis_grid.tenures import manager_of
 from gis_grid.territory import Grid
 
@@ -25,7 +25,9 @@ def locate_point(  # the parameters of one question
     lon: Annotated[Finite, Query(examples=[121.3817])],
     lat: Annotated[Finite, Query(examples=[31.1128])],
     datum: Datum = Datum.WGS84,
-    accuracy: Annotated[Finite | None, Query(gt=0, le=10_000, description="radius in metres")] = None,
+    accuracy: Annotated[
+        Finite | None, Query(ge=MIN_ACCURACY_M, le=MAX_ACCURACY_M, description="radius in metres")
+    ] = None,
     at: Annotated[Instant | None, Query(description="ask the layer in force then; now without it")] = None,
 ) -> Json:
     """The grid of a point, how it was decided, and who answers for it at that time."""

@@ -32,6 +32,7 @@ from gis_grid.errors import GridError, InvalidInput
 from gis_grid.geo.datum import Datum
 from gis_grid.installation import Installation
 from gis_grid.intake import Intake, district_bounds
+from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M
 from gis_grid.photos import photos_of
 from gis_grid.reports import (
     Filed,
@@ -84,7 +85,7 @@ class ReportIn(BaseModel):
     lon: Annotated[Finite, Field(strict=True)]
     lat: Annotated[Finite, Field(strict=True)]
     datum: Datum = Datum.WGS84
-    accuracy_m: Annotated[Finite, Field(strict=True, gt=0, le=10_000)] | None = None
+    accuracy_m: Annotated[Finite, Field(strict=True, ge=MIN_ACCURACY_M, le=MAX_ACCURACY_M)] | None = None
     kind: Kind
     event_type: Code
     text: Annotated[Text, Field(min_length=1, max_length=4000)]

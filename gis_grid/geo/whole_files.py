@@ -29,7 +29,8 @@ def whole_file(target: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(target))  # a link stays: what it points to is replaced
     temporary = target.with_name(f".{secrets.token_hex(6)}.{target.name}")
     try:
-        temporary.touch(exist_ok=False)
+        temporary.touch()  # says at once what a long job would only find at its end
+        temporary.unlink()
     except OSError as error:
         raise UnwritableFile(f"{target} cannot be written: {error.strerror or error}") from error
     try:

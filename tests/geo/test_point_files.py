@@ -18,9 +18,9 @@ from gis_grid.geo.point_batches import (
     UnreadablePoints,
     coordinate_columns,
     numbers_of_texts,
-    whole_file,
 )
 from gis_grid.geo.point_files import open_points
+from gis_grid.geo.whole_files import whole_file
 
 
 def copy_placed(source, target, **columns):
