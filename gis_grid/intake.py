@@ -8,6 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from gis_grid.errors import InvalidInput
 from gis_grid.geo.datum import Datum, LonLat, to_wgs84
 from gis_grid.geo.privacy import coarsen
 from gis_grid.reports import Kind, NewReport, Source
@@ -91,6 +92,8 @@ class Intake:
         """
         point = converted(lon, lat, datum, bounds=self.bounds)
         public_lon, public_lat = coarsen(point.lon, point.lat, metric_crs=self.metric_crs)
+        if not (np.isfinite(public_lon) and np.isfinite(public_lat)):
+            raise InvalidInput(f"lon, lat: {lon}, {lat} lies where the city's {self.metric_crs} has no coordinates")
         return NewReport(
             id=id_ or uuid.uuid4(),
             sent=LonLat(lon, lat),

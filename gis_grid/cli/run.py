@@ -1,0 +1,163 @@
+"""`gis-grid serve`, `backup` and `restore`."""
+
+import signal
+import socket
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from api.app import create_app
+from gis_grid.backup import Manifest, backup, restore
+from gis_grid.cli.options import City, err, out, settings
+from gis_grid.demo import fill_with_demo
+from gis_grid.errors import InvalidInput
+from gis_grid.installation import Installation, by_system, open_database, open_installation, utc_now
+from gis_grid.layers import load_layer_file
+from gis_grid.settings import Settings
+from gis_grid.territory import layer_in_force
+
+
+def serve(
+    *,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Add synthetic people, reports and patrols of the last 30 days.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    tls_cert: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its key, PEM.")] = None,
+    city: City = None,
+) -> None:
+    """Run the service; the address is printed once it answers, Ctrl-C ends it.
+
+    Browsers give a location only over https or on localhost: for phones, pass a certificate or put a proxy in front.
+
+    Example: `gis-grid serve --demo --port 8000`
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise InvalidInput("--tls-cert and --tls-key go together: give both or neither")
+    listener = _listen(host, port)
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        with open_installation(settings(city)) as installation:
+            _prepare(installation, demo=demo)
+            config = uvicorn.Config(
+                create_app(installation),
+                log_level="warning",
+                ssl_certfile=tls_cert,
+                ssl_keyfile=tls_key,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=10,
+            )
+            _Announcing(config, installation).run(sockets=[listener])
+    except KeyboardInterrupt:
+        err.print("stopped")
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    # Unwinds through the context managers, so that the embedded database is left in order.
+    sys.exit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    return listener
+
+
+class _Announcing(uvicorn.Server):
+    """A server that says where it is once it answers."""
+
+    def __init__(self, config: uvicorn.Config, installation: Installation) -> None:
+        super().__init__(config)
+        self.installation = installation
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then announce the address."""
+        await super().startup(sockets)
+        if not self.started or not sockets:
+            return
+        host, port = sockets[0].getsockname()[:2]
+        scheme = "https" if self.config.ssl_certfile else "http"
+        if self.installation.is_new:
+            kept = self.installation.settings.data / "staff-token"
+            out.print(f"Staff token (shown this once, kept in {kept}): {self.installation.staff_token}", soft_wrap=True)
+        name = f"[{host}]" if ":" in host else host
+        print(f"{self.installation.city.name} is ready at {scheme}://{name}:{port}/", flush=True)  # noqa: T201
+
+
+def _prepare(installation: Installation, *, demo: bool) -> None:
+    city, now = installation.city, utc_now()
+    with _spinner() as progress:
+        with installation.sessions.begin() as session:
+            if layer_in_force(session, now) is None and city.grids is not None:
+                progress.add_task(f"Loading {city.grids.name} …", total=None)
+                load_layer_file(session, city.grids, city=city, by=by_system(), now=now)
+        if demo:
+            _fill(installation, progress, now)
+
+
+def _fill(installation: Installation, progress: Progress, now: datetime) -> None:
+    task = progress.add_task("Making 30 days of synthetic reports and patrols …", total=None)
+    with installation.sessions.begin() as session:
+        made = fill_with_demo(session, installation.city, snap_m=installation.settings.snap_m, now=now)
+    progress.remove_task(task)
+    if made:
+        progress.console.print(f"Demo (synthetic): {made}")
+
+
+def _spinner() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
+def backup_all(
+    file: Annotated[Path, typer.Argument(help="The file to write, for example minhang.tar.")], *, city: City = None
+) -> None:
+    """Write database and photos into one file, while the service may go on working.
+
+    The staff token is not in it.
+
+    Example: `gis-grid backup minhang-2026-11-23.tar`
+    """
+    with open_installation(settings(city)) as installation, _spinner() as progress:
+        progress.add_task("Backing up …", total=None)
+        manifest = backup(
+            installation.owner_url,
+            photos_folder=installation.photos,
+            to=file,
+            city=installation.city.name,
+            now=utc_now(),
+        )
+    out.print(f"{file}: {_counts(manifest)}", markup=False, soft_wrap=True)
+
+
+def restore_all(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file that backup has written.")],
+) -> None:
+    """Restore a backup into an empty database and photo folder; nothing is left of one that fails.
+
+    Example: `GIS_GRID_DATA=/srv/gis-grid gis-grid restore minhang-2026-11-23.tar`
+    """
+    read = Settings()
+    read.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open_database(read) as (_, owner_url), _spinner() as progress:
+        progress.add_task("Restoring …", total=None)
+        manifest = restore(file, database_url=owner_url, photos_folder=read.data / "photos")
+    out.print(f"restored {_counts(manifest)} into {read.data}", markup=False, soft_wrap=True)
+
+
+def _counts(manifest: Manifest) -> str:
+    return f"{manifest.city}, {sum(manifest.rows.values())} rows, {manifest.photo_count} photos of {manifest.made_at}"
