@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy.orm import Session
 
 from gis_grid.city import load_city
@@ -19,6 +20,7 @@ from gis_grid.event_types import load_event_types
 from gis_grid.installation import Installation
 from gis_grid.migrating import migrate
 from gis_grid.settings import Settings
+from tests.browsers import ARGUMENTS, CHROMIUM
 from tests.builders import NOW, load_squares
 
 
@@ -85,3 +87,13 @@ def installation(
 @pytest.fixture
 def clock() -> Callable[[], datetime]:
     return lambda: NOW
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists() and not os.environ.get("CI"):
+        pytest.skip(f"no {CHROMIUM} here")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,307 @@
+"""Maps drawn from the database: which frames go onto which map. Shared by the pages and by `gis-grid map`."""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import folium
+import geopandas as gpd
+import pandas as pd
+import sqlalchemy as sa
+from geoalchemy2.shape import to_shape
+from sqlalchemy.orm import Session
+
+from api.pages.figures import count_reports, event_types
+from api.pages.rendering import day_span
+from gis_grid.city import City
+from gis_grid.errors import InvalidInput
+from gis_grid.geo.blindspots import exclusions_in_force, seen_shares, unseen_ground
+from gis_grid.geo.density import heat_surface, implausible_piles, on_piles
+from gis_grid.geo.layer_files import read_layer
+from gis_grid.geo.tiles import Ground, SeenTiles
+from gis_grid.patrols import has_synthetic_tracks, seen_in_window, tracks_in
+from gis_grid.reports import ReportFilter, count_by_grid, find_reports, points_of
+from gis_grid.tenures import Tenure, managers
+from gis_grid.territory import (
+    Area,
+    Grid,
+    GridLayer,
+    Level,
+    areas_frame,
+    grids_below,
+    grids_frame,
+    neighbours,
+    shape_of,
+    the_layer,
+)
+from maps.blind_spots import blind_spots_map
+from maps.district import district_map
+from maps.grid import grid_map
+from maps.heat import heat_map
+from maps.styles import Basemap
+
+GRID_URL = "/grids/{grid_code}"
+SHOWN_DAYS = 30
+SHOWN_REPORTS = 1000
+SHIFTS = {0: "白天 day", 1: "夜间 night"}
+
+
+def draw_district(
+    session: Session, city: City, layer: GridLayer, *, now: datetime, with_counts: bool, grid_url: str | None = GRID_URL
+) -> folium.Map:
+    """The whole district; grids coloured by the reports of the last 30 days `with_counts`, else towns by tint."""
+    return _territory(
+        session,
+        city,
+        layer,
+        grids=grids_frame(session, layer),
+        areas=areas_frame(session, layer, Level.TOWN, Level.COMMUNITY),
+        title=f"{city.name}网格 Grids",
+        now=now,
+        with_counts=with_counts,
+        grid_url=grid_url,
+    )
+
+
+def draw_area(
+    session: Session, city: City, area: Area, *, now: datetime, grid_url: str | None = GRID_URL
+) -> folium.Map:
+    """A town or a community with its grids, coloured by the reports of the last 30 days."""
+    layer = session.get_one(GridLayer, area.layer_id)
+    grids = grids_frame(session, layer, ids=grids_below(area))
+    areas = areas_frame(session, layer, Level.TOWN, Level.COMMUNITY)
+    if area.level != Level.DISTRICT:
+        areas = areas[areas["code"].isin({area.code, *grids["community_code"]})]
+    return _territory(
+        session,
+        city,
+        layer,
+        grids=grids,
+        areas=areas.reset_index(drop=True),
+        title=area.name,
+        now=now,
+        with_counts=True,
+        grid_url=grid_url,
+    )
+
+
+def _territory(
+    session: Session,
+    city: City,
+    layer: GridLayer,
+    *,
+    grids: gpd.GeoDataFrame,
+    areas: gpd.GeoDataFrame,
+    title: str,
+    now: datetime,
+    with_counts: bool,
+    grid_url: str | None,
+) -> folium.Map:
+    recent = ReportFilter(since=now - timedelta(days=SHOWN_DAYS))
+    held = managers(session, at=now, grid_codes=grids["grid_code"])
+    parts = {
+        "网格 grids": layer.is_synthetic,
+        "网格长 managers": any(tenure.is_synthetic for tenure in held.values()),
+        "上报 reports": with_counts and count_reports(session, recent).has_synthetic,
+    }
+    return district_map(
+        grids,
+        areas,
+        title=title,
+        as_of=now.astimezone(city.zone),
+        counts=pd.Series(count_by_grid(session, recent), dtype="int64") if with_counts else None,
+        counts_name=f"近{SHOWN_DAYS}天上报 Reports in {SHOWN_DAYS} days",
+        managers=_managers_frame(held.values()),
+        reference=reference_of(city),
+        basemap=basemap_of(city),
+        synthetic_note=synthetic_note(parts),
+        grid_url=grid_url,
+    )
+
+
+def draw_grid(
+    session: Session, city: City, grid: Grid, *, now: datetime, is_public: bool, grid_url: str | None = GRID_URL
+) -> folium.Map:
+    """One grid, its neighbours, the reports of 30 days and the patrols of the last week."""
+    around = sa.select(Grid.id).where(Grid.layer_id == grid.layer_id, Grid.code.in_(list(neighbours(session, grid))))
+    own = sa.select(Grid.id).where(Grid.id == grid.id)
+    reports = _reports_frame(session, grid.code, now=now, is_public=is_public)
+    tracks = tracks_in(session, grid, since=now - timedelta(days=7), until=now)
+    # Where patrols walk outside the grid is not this page's business.
+    tracks = tracks.assign(label=tracks["team"]).clip(shape_of(grid)) if len(tracks) else tracks
+    parts = {
+        "网格 grids": grid.layer.is_synthetic,
+        "上报 reports": bool(reports["is_synthetic"].any()),
+        "巡查 patrols": bool(tracks["is_synthetic"].any()),
+    }
+    return grid_map(
+        grids_frame(session, grid.layer, ids=own),
+        grids_frame(session, grid.layer, ids=around),
+        title=f"{grid.community.name} {grid.code}",
+        as_of=now.astimezone(city.zone),
+        reports=reports.drop(columns="is_synthetic"),
+        event_types={kind.code: kind.name for kind in event_types(session)},
+        tracks=tracks if len(tracks) else None,
+        reference=reference_of(city),
+        basemap=basemap_of(city),
+        synthetic_note=synthetic_note(parts),
+        grid_url=grid_url,
+    )
+
+
+def _reports_frame(session: Session, grid_code: str, *, now: datetime, is_public: bool) -> gpd.GeoDataFrame:
+    """Reports of a grid as a map may show them: for the public coarsened, by day, without id and text."""
+    which = ReportFilter(grid=grid_code, since=now - timedelta(days=SHOWN_DAYS), is_public=is_public)
+    found = find_reports(session, which, limit=SHOWN_REPORTS)
+    points = [to_shape(report.public_geom if is_public else report.geom) for report in found]
+    rows = [
+        {
+            "event_type": report.event_type,
+            "kind": report.kind,
+            "method": report.method,
+            "is_synthetic": report.is_synthetic,
+            "received_at": report.received_at,
+            "text": report.text,
+        }
+        for report in found
+    ]
+    columns = ["event_type", "kind", "method", "is_synthetic", "received_at", "text"]
+    frame = gpd.GeoDataFrame(rows, columns=columns, geometry=points, crs="EPSG:4326")
+    return frame.drop(columns=["received_at", "text"]) if is_public else frame
+
+
+def draw_heat(
+    session: Session,
+    city: City,
+    *,
+    first: date,
+    last: date,
+    event_type: str | None,
+    is_public: bool,
+    now: datetime,
+    grid_url: str | None = GRID_URL,
+) -> folium.Map:
+    """How thickly the reports of whole days lie, of one type or class or of all; implausible piles apart."""
+    layer = the_layer(session, now)
+    areas = areas_frame(session, layer, Level.TOWN, Level.COMMUNITY)
+    since, until = day_span(first, last, city)
+    which = ReportFilter(since=since, until=until, event_type=event_type, is_public=is_public)
+    lon, lat = points_of(session, which).T
+    piles = implausible_piles(lon, lat)
+    is_kept = ~on_piles(lon, lat, piles)
+    west, south, east, north = areas.total_bounds
+    surface = heat_surface(lon[is_kept], lat[is_kept], bounds=(west, south, east, north))
+    names = {kind.code: f"{kind.name} {kind.name_en}" for kind in event_types(session)}
+    of_type = names.get(event_type, event_type) if event_type else "全部类型 all types"
+    parts = {"网格 grids": layer.is_synthetic, "上报 reports": count_reports(session, which).has_synthetic}
+    return heat_map(
+        surface,
+        areas=areas,
+        title=f"{city.name}上报热力 Report density",
+        as_of=now.astimezone(city.zone),
+        window=f"{first} – {last} · {of_type} · {len(lon):,} 件 reports",
+        grids=grids_frame(session, layer),
+        piles=piles,
+        reference=reference_of(city),
+        basemap=basemap_of(city),
+        synthetic_note=synthetic_note(parts),
+        grid_url=grid_url,
+    )
+
+
+def draw_blind_spots(
+    session: Session,
+    city: City,
+    *,
+    first: date,
+    last: date,
+    shift: int | None,
+    now: datetime,
+    excluded: gpd.GeoDataFrame | None = None,
+    grid_url: str | None = GRID_URL,
+) -> folium.Map:
+    """What no stored patrol saw on whole days, in one shift or in either."""
+    seen = seen_in_window(session, first=first, last=last, shift=shift)
+    window = f"{first} – {last}" + (f" · {SHIFTS[shift]}" if shift is not None else "")
+    made_up = {"巡查 patrols": has_synthetic_tracks(session)}
+    return draw_unseen(
+        session, city, seen, window=window, made_up=made_up, excluded=excluded, now=now, grid_url=grid_url
+    )
+
+
+def draw_unseen(
+    session: Session,
+    city: City,
+    seen: Ground | SeenTiles,
+    *,
+    window: str,
+    made_up: dict[str, bool],
+    now: datetime,
+    excluded: gpd.GeoDataFrame | None = None,
+    grid_url: str | None = GRID_URL,
+) -> folium.Map:
+    """Seen share of each grid and the ground left unseen; `excluded` ground apart, in neither."""
+    layer = the_layer(session, now)
+    grids = grids_frame(session, layer)
+    as_of = now.astimezone(city.zone)
+    kept = exclusions_in_force(excluded, as_of=as_of.date()) if excluded is not None else None
+    return blind_spots_map(
+        grids,
+        seen_shares(grids, seen, metric_crs=city.metric_crs, excluded=kept, as_of=as_of.date()),
+        unseen_ground(
+            grids,
+            seen,
+            metric_crs=city.metric_crs,
+            excluded=kept,
+            as_of=as_of.date(),
+            min_area_m2=2000.0,
+            simplify_m=10.0,
+        ),
+        areas=areas_frame(session, layer, Level.TOWN, Level.COMMUNITY),
+        title=f"{city.name}巡查盲区 Blind spots",
+        as_of=as_of,
+        window=window,
+        excluded=kept,
+        reference=reference_of(city),
+        basemap=basemap_of(city),
+        synthetic_note=synthetic_note({"网格 grids": layer.is_synthetic} | made_up),
+        grid_url=grid_url,
+    )
+
+
+def synthetic_note(parts: dict[str, bool]) -> str | None:
+    """What on a map is made up, in words; None where nothing is."""
+    named = "、".join(name for name, is_synthetic in parts.items() if is_synthetic)
+    return f"合成数据 Synthetic: {named}" if named else None
+
+
+def _managers_frame(held: Iterable[Tenure]) -> pd.DataFrame:
+    rows = [(tenure.code, tenure.post, tenure.unit, tenure.duty_phone) for tenure in held]
+    return pd.DataFrame(rows, columns=["grid_code", "post", "unit", "duty_phone"])
+
+
+def basemap_of(city: City) -> Basemap | None:
+    """The city's basemap as maps take it.
+
+    Raises
+    ------
+    InvalidInput
+        It is drawn in BD-09, which maps do not shift to.
+    """
+    if city.basemap is None:
+        return None
+    if city.basemap.datum == "bd09":
+        raise InvalidInput("basemap.datum: maps are drawn on wgs84, cgcs2000 and gcj02 tiles, not on bd09 ones")
+    # CGCS2000 and WGS84 differ by less than a pixel.
+    is_shifted = city.basemap.datum == "gcj02"
+    return Basemap(city.basemap.url, city.basemap.attribution, "gcj02" if is_shifted else "wgs84")
+
+
+def reference_of(city: City) -> gpd.GeoDataFrame | None:
+    """The city's own reference layer, columns kind and name; None where it has none."""
+    return _read_reference(city.reference_layer) if city.reference_layer else None
+
+
+def _read_reference(path: Path) -> gpd.GeoDataFrame:
+    frame = read_layer(path)[0].to_crs("EPSG:4326")
+    return frame.assign(**{column: None for column in ("kind", "name") if column not in frame})

@@ -1,0 +1,22 @@
+"""The page of an error, in both languages."""
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from api.deps import View
+from api.pages.rendering import page
+from api.pages.words import FAULT, FAULTS
+
+
+def error_page(request: Request, status: int, message: str) -> HTMLResponse:
+    """What went wrong, in words, and the way on; asks nothing of the database."""
+    return page(
+        request,
+        "error.html",
+        view=View.PUBLIC,
+        status=status,
+        code=status,
+        title=FAULTS.get(status, FAULT),
+        message=message,
+        back=request.url.path if request.url.path.startswith("/staff") else "/staff",
+    )

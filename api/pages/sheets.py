@@ -1,0 +1,250 @@
+"""Maps: pages with a form above them, and the bare sheets that stand in their frames."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from datetime import date, timedelta
+from typing import Annotated
+from urllib.parse import urlencode
+
+import folium
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
+
+from api.deps import Anyone, Code, InSession, Now, TheCity
+from api.pages import drawing, figures
+from api.pages.rendering import page, sheet
+from api.pages.territory import LayerId, chosen_layer, type_names
+from gis_grid.database import Change
+from gis_grid.errors import InvalidInput, NotFound
+from gis_grid.instants import FIRST, LAST
+from gis_grid.patrols import TrackChunk
+from gis_grid.territory import Level, the_area, the_grid, the_layer
+from maps.assets import Served, render
+
+router = APIRouter(prefix="/maps")
+KEPT_SHEETS = 64
+Show = Annotated[str, Query(pattern="^(towns|reports)$")]
+Day = Annotated[date | None, Query(description="a day on the city's clock")]
+Shift = Annotated[int | None, Query(ge=0, le=1, description="0 by day, 1 by night")]
+
+
+class Drawn:
+    """Sheets drawn lately, kept as long as nothing was stored since."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, session: Session, key: Hashable, draw: Callable[[], folium.Map]) -> str:
+        """The sheet's HTML."""
+        whole = (key, *_latest(session))
+        with self._lock:
+            if whole in self._kept:
+                self._kept.move_to_end(whole)
+                return self._kept[whole]
+        text = render(draw(), assets=Served())
+        with self._lock:
+            self._kept[whole] = text
+            while len(self._kept) > KEPT_SHEETS:
+                self._kept.popitem(last=False)
+        return text
+
+
+def _latest(session: Session) -> tuple[int | None, int | None]:
+    """What grows with all that is stored: every change and every patrol adds a row."""
+    query = sa.select(
+        sa.select(sa.func.max(Change.id)).scalar_subquery(), sa.select(sa.func.max(TrackChunk.id)).scalar_subquery()
+    )
+    change, chunk = session.execute(query).one()
+    return change, chunk
+
+
+@router.get("/district", response_class=HTMLResponse)
+def district_page(
+    *, request: Request, view: Anyone, session: InSession, now: Now, layer: LayerId = None, show: Show = "towns"
+) -> HTMLResponse:
+    """The district's map, as large as the window."""
+    chosen = chosen_layer(session, layer, at=now)
+    if chosen is None:
+        return page(request, "empty.html", view=view)
+    return page(request, "map_district.html", view=view, layer=chosen, layers=figures.layers(session), show=show)
+
+
+@router.get("/district/sheet", response_class=HTMLResponse)
+def district_sheet(
+    *,
+    request: Request,
+    view: Anyone,
+    session: InSession,
+    city: TheCity,
+    now: Now,
+    layer: LayerId = None,
+    show: Show = "towns",
+) -> HTMLResponse:
+    """The bare map of the district."""
+    chosen = chosen_layer(session, layer, at=now) or the_layer(session, now)
+    text = _drawn(
+        request,
+        session,
+        ("district", chosen.id, show, now.date()),
+        lambda: drawing.draw_district(session, city, chosen, now=now, with_counts=show == "reports"),
+    )
+    return sheet(text, city=city, view=view)
+
+
+@router.get("/areas/{code}/sheet", response_class=HTMLResponse)
+def area_sheet(
+    *,
+    code: Code,
+    request: Request,
+    view: Anyone,
+    session: InSession,
+    city: TheCity,
+    now: Now,
+    level: Level | None = None,
+) -> HTMLResponse:
+    """The bare map of a town or a community."""
+    area = the_area(session, code, at=now, level=level)
+    key = ("area", area.id, now.date())
+    return sheet(
+        _drawn(request, session, key, lambda: drawing.draw_area(session, city, area, now=now)), city=city, view=view
+    )
+
+
+@router.get("/grids/{code}/sheet", response_class=HTMLResponse)
+def grid_sheet(
+    *, code: Code, request: Request, view: Anyone, session: InSession, city: TheCity, now: Now
+) -> HTMLResponse:
+    """The bare map of a grid; the public sees reports coarsened."""
+    grid = the_grid(session, code, at=now)
+    text = _drawn(
+        request,
+        session,
+        ("grid", grid.id, view, now.date()),
+        lambda: drawing.draw_grid(session, city, grid, now=now, is_public=view.is_public),
+    )
+    return sheet(text, city=city, view=view)
+
+
+@router.get("/heat", response_class=HTMLResponse)
+def heat_page(
+    *,
+    request: Request,
+    view: Anyone,
+    session: InSession,
+    city: TheCity,
+    now: Now,
+    since: Day = None,
+    until: Day = None,
+    event_type: Code | Annotated[str, Query(max_length=0)] | None = None,
+) -> HTMLResponse:
+    """How thickly reports lie, for a time window and a type."""
+    first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=30)
+    kinds = figures.event_types(session)
+    asked = {"since": first, "until": last} | ({"event_type": event_type} if event_type else {})
+    return page(
+        request,
+        "map_heat.html",
+        view=view,
+        first=first,
+        last=last,
+        event_type=event_type,
+        kinds=kinds,
+        names=type_names(session, request),
+        sheet_url=f"/maps/heat/sheet?{urlencode(asked)}",
+    )
+
+
+@router.get("/heat/sheet", response_class=HTMLResponse)
+def heat_sheet(
+    *,
+    request: Request,
+    view: Anyone,
+    session: InSession,
+    city: TheCity,
+    now: Now,
+    since: Day = None,
+    until: Day = None,
+    event_type: Code | None = None,
+) -> HTMLResponse:
+    """The bare heat map."""
+    first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=30)
+    if event_type and event_type not in {kind.code for kind in figures.event_types(session)}:
+        raise NotFound(f"event_type: {event_type!r} is not in the city's list of event types")
+    text = _drawn(
+        request,
+        session,
+        ("heat", first, last, event_type, view, now.date()),
+        lambda: drawing.draw_heat(
+            session, city, first=first, last=last, event_type=event_type, is_public=view.is_public, now=now
+        ),
+    )
+    return sheet(text, city=city, view=view)
+
+
+@router.get("/blind-spots", response_class=HTMLResponse)
+def blind_spots_page(
+    *,
+    request: Request,
+    view: Anyone,
+    city: TheCity,
+    now: Now,
+    since: Day = None,
+    until: Day = None,
+    shift: Shift | Annotated[str, Query(max_length=0)] = None,
+) -> HTMLResponse:
+    """What no patrol saw, for a time window and a shift."""
+    first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=7)
+    asked = {"since": first, "until": last} | ({"shift": shift} if isinstance(shift, int) else {})
+    return page(
+        request,
+        "map_blind_spots.html",
+        view=view,
+        first=first,
+        last=last,
+        shift=shift,
+        sheet_url=f"/maps/blind-spots/sheet?{urlencode(asked)}",
+    )
+
+
+@router.get("/blind-spots/sheet", response_class=HTMLResponse)
+def blind_spots_sheet(
+    *,
+    request: Request,
+    view: Anyone,
+    session: InSession,
+    city: TheCity,
+    now: Now,
+    since: Day = None,
+    until: Day = None,
+    shift: Shift = None,
+) -> HTMLResponse:
+    """The bare map of blind spots."""
+    first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=7)
+    text = _drawn(
+        request,
+        session,
+        ("blind spots", first, last, shift, now.date()),
+        lambda: drawing.draw_blind_spots(session, city, first=first, last=last, shift=shift, now=now),
+    )
+    return sheet(text, city=city, view=view)
+
+
+def _drawn(request: Request, session: Session, key: Hashable, draw: Callable[[], folium.Map]) -> str:
+    drawn: Drawn = request.app.state.sheets
+    return drawn.get(session, key, draw)
+
+
+def _window(since: date | None, until: date | None, *, today: date, days: int) -> tuple[date, date]:
+    """First and last day of a window; the `days` up to today where nothing is asked."""
+    last = until or today
+    for name, day in (("since", since), ("until", until)):
+        if day is not None and not FIRST.date() < day < LAST.date():
+            raise InvalidInput(f"{name}: {day} is not between the years 1970 and 2100")
+    first = since or last - timedelta(days=days - 1)
+    if first > last:
+        raise InvalidInput(f"since: {first} lies after until, {last}")
+    return first, last

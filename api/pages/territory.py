@@ -1,0 +1,183 @@
+"""The pages of the ground: the district, an area, a grid."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
+
+from api.deps import Anyone, Code, InSession, Now, View
+from api.pages import figures
+from api.pages.language import Language, language_of
+from api.pages.rendering import page
+from api.pages.words import SYNTHETIC_PARTS
+from gis_grid.errors import NotFound
+from gis_grid.patrols import has_synthetic_tracks, last_patrol
+from gis_grid.reports import Report, ReportFilter, count_by_grid, find_reports
+from gis_grid.tenures import manager_of, managers
+from gis_grid.territory import (
+    Area,
+    Grid,
+    GridLayer,
+    Level,
+    grids_below,
+    layer_in_force,
+    neighbours,
+    the_area,
+    the_grid,
+)
+
+router = APIRouter()
+RECENT = timedelta(days=30)
+WEEK = timedelta(days=7)
+LISTED = 30
+LayerId = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
+LEVEL_BELOW = {"district": Level.TOWN, "town": Level.COMMUNITY, "community": None}
+
+
+@router.get("/", response_class=HTMLResponse)
+def district(
+    *,
+    request: Request,
+    view: Anyone,
+    session: InSession,
+    now: Now,
+    layer: LayerId = None,
+    show: Annotated[str, Query(pattern="^(towns|reports)$")] = "reports",
+) -> HTMLResponse:
+    """The whole district: its map, its numbers, its towns."""
+    chosen = chosen_layer(session, layer, at=now)
+    if chosen is None:
+        return page(request, "empty.html", view=view)
+    grids = figures.places(session, chosen)
+    recent = ReportFilter(since=now - RECENT)
+    held = managers(session, at=now)
+    towns = figures.tallies(grids, Level.TOWN, reports=count_by_grid(session, recent), held=held)
+    count = figures.count_reports(session, recent)
+    return page(
+        request,
+        "district.html",
+        view=view,
+        layer=chosen,
+        layers=figures.layers(session),
+        show=show,
+        towns=towns,
+        communities=len({grid.community_code for grid in grids}),
+        vacant=sum(len(town.vacant) for town in towns),
+        reports=count.total,
+        unplaced=figures.count_reports(session, ReportFilter(method="outside")).total,
+        synthetic=_synthetic(
+            layer=chosen.is_synthetic,
+            managers=any(tenure.is_synthetic for tenure in held.values()),
+            reports=count.has_synthetic,
+        ),
+    )
+
+
+def chosen_layer(session: Session, layer_id: int | None, *, at: datetime) -> GridLayer | None:
+    """The layer that was asked for, else the one in force; None while there is none."""
+    if layer_id is None:
+        return layer_in_force(session, at)
+    layer = session.get(GridLayer, layer_id)
+    if layer is None:
+        raise NotFound(f"there is no grid layer {layer_id}")
+    return layer
+
+
+@router.get("/areas/{code}", response_class=HTMLResponse)
+def area_page(
+    *, code: Code, request: Request, view: Anyone, session: InSession, now: Now, level: Level | None = None
+) -> HTMLResponse:
+    """A town or a community workstation: what belongs to it, who answers, what came in."""
+    area = the_area(session, code, at=now, level=level)
+    layer = session.get_one(GridLayer, area.layer_id)
+    grids = figures.places(session, layer, ids=grids_below(area))
+    held = managers(session, at=now, grid_codes=[grid.code for grid in grids])
+    recent = ReportFilter(area=code, since=now - RECENT)
+    counts = count_by_grid(session, recent)
+    below = LEVEL_BELOW[area.level]
+    reports = find_reports(session, recent, limit=LISTED)
+    return page(
+        request,
+        "area.html",
+        view=view,
+        area=area,
+        above=_above(area),
+        children=figures.tallies(grids, below, reports=counts, held=held) if below else [],
+        grids=grids,
+        held=held,
+        counts=counts,
+        vacant=[grid for grid in grids if grid.code not in held],
+        total=figures.count_reports(session, recent).total,
+        week=figures.count_reports(session, ReportFilter(area=code, since=now - WEEK)).total,
+        **_listed(session, request, reports, view),
+        synthetic=_synthetic(
+            layer=layer.is_synthetic,
+            managers=any(tenure.is_synthetic for tenure in held.values()),
+            reports=any(report.is_synthetic for report in reports),
+        ),
+    )
+
+
+@router.get("/grids/{code}", response_class=HTMLResponse)
+def grid_page(*, code: Code, request: Request, view: Anyone, session: InSession, now: Now) -> HTMLResponse:
+    """A manager's grid: where it is, who answers for it, what came in, who passed by."""
+    grid = the_grid(session, code, at=now)
+    manager = manager_of(session, code, at=now)
+    around = sa.select(Grid.id).where(Grid.layer_id == grid.layer_id, Grid.code.in_(list(neighbours(session, grid))))
+    recent = ReportFilter(grid=code, since=now - RECENT)
+    reports = find_reports(session, recent, limit=LISTED)
+    patrolled_at = last_patrol(session, grid, at=now)
+    return page(
+        request,
+        "grid.html",
+        view=view,
+        grid=grid,
+        above=_above(grid.community, is_included=True),
+        manager=manager,
+        neighbours=figures.places(session, grid.layer, ids=around),
+        patrolled_at=patrolled_at,
+        by_type=figures.count_by_type(session, recent),
+        total=figures.count_reports(session, recent).total,
+        week=figures.count_reports(session, ReportFilter(grid=code, since=now - WEEK)).total,
+        **_listed(session, request, reports, view),
+        synthetic=_synthetic(
+            layer=grid.layer.is_synthetic,
+            managers=manager is not None and manager.is_synthetic,
+            reports=any(report.is_synthetic for report in reports),
+            patrols=patrolled_at is not None and has_synthetic_tracks(session),
+        ),
+    )
+
+
+def _above(area: Area, *, is_included: bool = False) -> list[Area]:
+    """The areas that hold an area, the district first."""
+    chain = [area] if is_included else []
+    while area.parent is not None:
+        area = area.parent
+        chain.insert(0, area)
+    return chain
+
+
+def _listed(session: Session, request: Request, reports: Sequence[Report], view: View) -> dict[str, Any]:
+    """A list of reports with all that its rows tell; contacts and photos are fetched for staff alone."""
+    return {
+        "reports": reports,
+        "types": type_names(session, request),
+        "contacts": {} if view.is_public else figures.contacts_of(session, reports),
+        "photos": {} if view.is_public else figures.photos_by_report(session, reports),
+    }
+
+
+def type_names(session: Session, request: Request) -> dict[str, str]:
+    """The name of each event type in the asker's language."""
+    is_chinese = language_of(request) is Language.CHINESE
+    return {kind.code: kind.name if is_chinese else kind.name_en for kind in figures.event_types(session)}
+
+
+def _synthetic(**parts: bool) -> list[str]:
+    """What on a page is made up, by its Chinese name."""
+    return [SYNTHETIC_PARTS[part] for part, is_synthetic in parts.items() if is_synthetic]

@@ -1,0 +1,47 @@
+"""Words of the pages that stand in no template: names of codes that the database holds.
+
+`message` marks each for the extraction of messages; the template translates it.
+"""
+
+
+def message(text: str) -> str:
+    """The text itself: a mark for `pybabel extract`."""
+    return text
+
+
+KINDS = (message("求助"), message("投诉"), message("举报"), message("建议"), message("咨询"), message("巡查"))
+NAMES = {
+    "inside": message("网格内"),
+    "edge": message("网格边界上"),
+    "snapped": message("网格外，就近归入"),
+    "outside": message("不在任何网格"),
+    "manual": message("人工归格"),
+    "962000": message("热线962000"),
+    "12345": message("热线12345"),
+    "110": message("110"),
+    "city_grid_centre": message("市网格中心"),
+    "patrol": message("巡查员"),
+    "visit": message("来访"),
+    "resident": message("居民"),
+    "wechat": message("微信"),
+    "weibo": message("微博"),
+    "import": message("历史导入"),
+}
+SYNTHETIC_PARTS = {
+    "layer": message("网格边界"),
+    "managers": message("网格长及电话"),
+    "reports": message("上报记录"),
+    "patrols": message("巡查轨迹"),
+}
+FAMILIES = {"event": message("事件"), "component": message("部件")}
+FAULTS = {
+    401: message("请先登录"),
+    403: message("没有权限"),
+    404: message("没有找到"),
+    405: message("此处不能这样访问"),
+    409: message("与已有内容冲突"),
+    413: message("内容太大"),
+    422: message("输入有误"),
+    503: message("服务暂时不可用"),
+}
+FAULT = message("出错了")
