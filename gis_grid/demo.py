@@ -73,7 +73,7 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, now: datetime
 
 def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime) -> Iterator[NewTenure]:
     vacant = set(grids_without_manager(session, at=now))
-    posts = ("党总支书记", "居委会主任", "村委会主任", "社区工作站站长", "城管中队副队长")
+    posts = ("{community}主任", "{community}党支部书记", "{community}主任", "{town}综治办主任", "{town}城管中队队长")
     for number, row in enumerate(grids.itertuples(), start=1):
         if row.grid_code not in vacant:
             continue
@@ -81,7 +81,7 @@ def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime)
         yield NewTenure(
             grid_code=row.grid_code,
             name=f"{name}(示例)",
-            post=f"{row.community}{rng.choice(posts)}",
+            post=str(rng.choice(posts)).format(community=row.community, town=row.town),
             unit=f"{row.town}城市综合管理大联动分中心",
             # No such numbers exist: area code 000, mobile prefix 100.
             duty_phone=f"000-0000{number:04d}",
@@ -133,7 +133,7 @@ def _report_points(grids: gpd.GeoDataFrame, rng: Rng, total: int) -> list[LonLat
     near = busy[rng.choice(400, total, p=rng.dirichlet(np.full(400, 0.5)))] + rng.normal(0, 0.0012, (total, 2))
     west, south, east, north = grids.total_bounds
     anywhere = rng.uniform((west - 0.005, south - 0.005), (east + 0.005, north + 0.005), (total, 2))
-    chosen = np.where(rng.random((total, 1)) < 0.97, near, anywhere)
+    chosen = np.where(rng.random((total, 1)) < 0.985, near, anywhere)
     return [LonLat(float(lon), float(lat)) for lon, lat in np.round(chosen, 6)]
 
 
