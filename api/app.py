@@ -8,7 +8,8 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from api import errors, pages
 from api.limits import Limits
-from api.routers import event_types, health, locate, photos, reports, territory
+from api.proxies import TrustedProxies
+from api.routers import event_types, health, locate, photos, reports, sign_in, territory
 from gis_grid import __version__
 from gis_grid.installation import Installation, utc_now
 
@@ -16,7 +17,8 @@ DESCRIPTION = """\
 Reports are placed in the city's grids; each grid has one person who answers for it.
 
 Without a token you get the public view: no names, own phones, texts or photos, and points coarsened to 100 m.
-Staff send `Authorization: Bearer TOKEN`.
+Staff get a token for their password from `POST /api/v1/sign-in`, other systems have a key; both send
+`Authorization: Bearer TOKEN` and see what their roles let them see, where their roles count.
 """
 
 
@@ -31,10 +33,11 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     )
     app.state.installation = installation
     app.state.clock = clock
-    for router in (locate, reports, photos, territory, event_types, health):
+    for router in (locate, reports, photos, territory, event_types, sign_in, health):
         app.include_router(router.router)
     pages.install(app)
     errors.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=2048)
     app.add_middleware(Limits)
+    app.add_middleware(TrustedProxies, trusted=installation.settings.trusted_proxies)
     return app

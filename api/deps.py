@@ -1,13 +1,15 @@
 """What endpoints are given: the installation, a session that commits, and who is asking.
 
-Every route takes exactly one of `Anyone`, `Staff` and `ReporterOrStaff`; a test fails on one that does not.
+Every route takes exactly one `Needs`, which says what permission it is for; a test fails on one that does not. Where a
+thing lies decides further: `Caller.demand` and `view_of`.
 """
 
-import hmac
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Request
@@ -15,13 +17,18 @@ from pydantic import AfterValidator, Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from api.errors import SignInNeeded
+from api.same_site import SAFE, form_token_sent, is_from_our_page, is_same
+from gis_grid.accounts import KEY_PREFIX, caller_of_key
 from gis_grid.city import City
 from gis_grid.database import By
 from gis_grid.errors import Forbidden
 from gis_grid.installation import Installation
 from gis_grid.instants import as_utc
+from gis_grid.permissions import ANONYMOUS, Caller, Permission
+from gis_grid.rate_limits import address_key
+from gis_grid.sign_in import SessionKind, caller_of_secret
 
-STAFF_COOKIE = "gis_grid_staff"
+SESSION_COOKIE = "gis_grid_session"
 
 
 class View(StrEnum):
@@ -32,8 +39,13 @@ class View(StrEnum):
 
     @property
     def is_public(self) -> bool:
-        """True for those who have not signed in."""
+        """True for those who see neither texts nor exact points."""
         return self is View.PUBLIC
+
+
+def view_of(caller: Caller, ground: Collection[str] = ()) -> View:
+    """How a caller sees what lies on a ground; without one, what may lie anywhere."""
+    return View.STAFF if caller.may(Permission.SEE_REPORT_DETAILS, area=ground) else View.PUBLIC
 
 
 def _installation(request: Request) -> Installation:
@@ -60,65 +72,130 @@ def _now(request: Request) -> datetime:
     return now
 
 
+def _address(request: Request) -> str:
+    return address_key(request.client.host) if request.client else "unknown"
+
+
 TheCity = Annotated[City, Depends(_city)]
 # scope="function": committed before the answer leaves, so what was acknowledged is stored.
 InSession = Annotated[Session, Depends(_session, scope="function")]
 Now = Annotated[datetime, Depends(_now)]
+Address = Annotated[str, Depends(_address)]
 
 
-def _view(
-    request: Request, installation: TheInstallation, authorization: Annotated[str | None, Header()] = None
-) -> View:
-    if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() == "bearer" and _same(token.strip(), installation.staff_token):
-            return View.STAFF
-        raise SignInNeeded("the Authorization header holds no valid staff token")
-    # The cookie of the pages counts for looking only, so that no other site can act through it.
-    cookie = request.cookies.get(STAFF_COOKIE)
-    is_looking = request.method in {"GET", "HEAD"}
-    return View.STAFF if cookie and is_looking and _same(cookie, installation.staff_token) else View.PUBLIC
-
-
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
-
-
-def anyone(view: Annotated[View, Depends(_view)]) -> View:
-    """The view of whoever asks: this route is open to all."""
-    return view
-
-
-def staff(view: Annotated[View, Depends(_view)]) -> View:
-    """The staff view, or a refusal."""
-    if view.is_public:
-        raise SignInNeeded("this is for staff; send the staff token as a bearer token")
-    return view
-
-
-def reporter_or_staff(
-    report_id: Annotated[uuid.UUID, Path()],
-    view: Annotated[View, Depends(_view)],
+def _caller(
+    request: Request,
     installation: TheInstallation,
-    x_upload_token: Annotated[str | None, Header()] = None,
-) -> View:
-    """The view of the one who sent the report, by its upload token, or of staff."""
-    if x_upload_token is not None and _same(x_upload_token, installation.upload_token(report_id)):
-        return view
-    if view.is_public:
-        raise Forbidden("this needs the report's upload token in X-Upload-Token, or the staff token")
-    return view
+    now: Now,
+    form_token: Annotated[str | None, Depends(form_token_sent)],
+    authorization: Annotated[str | None, Header()] = None,
+) -> Caller:
+    # Sessions of its own, closed again: a request never holds two connections at once.
+    if authorization is not None:
+        return _bearer(installation, authorization, now)
+    secret = request.cookies.get(SESSION_COOKIE)
+    if not secret:
+        return ANONYMOUS
+    if request.method not in SAFE:
+        # A forged request may do what anybody may do without signing in, and nothing else.
+        if not is_from_our_page(request):
+            return Caller(ANONYMOUS.who, doubt="this request did not come from a page of ours")
+        if form_token is None or not is_same(form_token, installation.form_token(secret)):
+            return Caller(ANONYMOUS.who, doubt="this form is not of this session; open the page again")
+    with installation.sessions.begin() as session:
+        return caller_of_secret(session, secret, kind=SessionKind.BROWSER, now=now) or ANONYMOUS
 
 
-Anyone = Annotated[View, Depends(anyone)]
-Staff = Annotated[View, Depends(staff)]
-ReporterOrStaff = Annotated[View, Depends(reporter_or_staff)]
-ACCESS = (anyone, staff, reporter_or_staff)
+def _bearer(installation: Installation, authorization: str, now: datetime) -> Caller:
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    caller = None
+    if scheme.lower() == "bearer" and token:
+        with installation.sessions.begin() as session:
+            if token.startswith(KEY_PREFIX):
+                caller = caller_of_key(session, token, now=now)
+            else:
+                caller = caller_of_secret(session, token, kind=SessionKind.BEARER, now=now)
+    if caller is None:
+        raise SignInNeeded("the Authorization header holds no token or key that counts (any more)")
+    return caller
 
 
-def _by(request: Request, view: Annotated[View, Depends(_view)]) -> By:
-    who = "staff token" if view is View.STAFF else "anonymous"
-    return By(who=who, channel="api", request_id=request.scope.get("request_id", ""))
+TheCaller = Annotated[Caller, Depends(_caller)]
+
+
+def _refusal(caller: Caller, permission: Permission) -> Forbidden:
+    if caller.doubt:
+        return Forbidden(caller.doubt)
+    if caller.is_anonymous:
+        return SignInNeeded("sign in first: this is not for everybody")
+    return Forbidden(f"{caller.who} has no role that may {permission.replace('_', ' ')}")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Dependency: the caller, who has this permission somewhere; where, is for the route to ask."""
+
+    permission: Permission
+
+    def __call__(self, caller: TheCaller) -> Caller:
+        """The caller, or a refusal."""
+        if not caller.has(self.permission):
+            raise _refusal(caller, self.permission)
+        return caller
+
+
+@dataclass(frozen=True)
+class NeedsOrReporter:
+    """Dependency: the caller, who has this permission somewhere or the report's upload token."""
+
+    permission: Permission
+
+    def __call__(
+        self,
+        report_id: Annotated[uuid.UUID, Path()],
+        caller: TheCaller,
+        installation: TheInstallation,
+        x_upload_token: Annotated[str | None, Header()] = None,
+    ) -> "PhotoCaller":
+        """The caller, or a refusal."""
+        if x_upload_token is not None and is_same(x_upload_token, installation.upload_token(report_id)):
+            return PhotoCaller(caller, is_reporter=True)
+        if not caller.has(self.permission):
+            if caller.is_anonymous:
+                raise Forbidden("this needs the report's upload token in X-Upload-Token, or a sign-in")
+            raise _refusal(caller, self.permission)
+        return PhotoCaller(caller, is_reporter=False)
+
+
+@dataclass(frozen=True)
+class PhotoCaller:
+    """Who adds or fetches a photo: the report's sender, or somebody with the permission."""
+
+    caller: Caller
+    is_reporter: bool
+
+
+@cache
+def needs(permission: Permission) -> Needs:
+    """The dependency that asks for a permission: `Annotated[Caller, Depends(needs(Permission.CHECK))]`."""
+    return Needs(permission)
+
+
+Anyone = Annotated[Caller, Depends(needs(Permission.SEE_PUBLIC))]
+Sender = Annotated[Caller, Depends(needs(Permission.SEND_REPORT))]
+Placer = Annotated[Caller, Depends(needs(Permission.PLACE_REPORT))]
+ReporterOrStaff = Annotated[PhotoCaller, Depends(NeedsOrReporter(Permission.SEE_PHOTOS))]
+
+
+def asked_permission(dependency: Any) -> Permission | None:
+    """The permission that a dependency of a route asks for, None for other dependencies."""
+    return dependency.permission if isinstance(dependency, Needs | NeedsOrReporter) else None
+
+
+def _by(request: Request, caller: TheCaller) -> By:
+    channel = "api" if request.url.path.startswith("/api/") else "page"
+    return By(who=caller.who, channel=channel, request_id=request.scope.get("request_id", ""))
 
 
 TheActor = Annotated[By, Depends(_by)]

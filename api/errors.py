@@ -11,6 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from gis_grid.errors import Conflict, Forbidden, GridError, InvalidInput, NotFound, Unavailable
+from gis_grid.rate_limits import TooMany
+from gis_grid.sign_in import WrongPassword
 
 STATUS: dict[type[GridError], int] = {
     NotFound: 404,
@@ -42,8 +44,10 @@ class SignInNeeded(Forbidden):
 
 def status_of(error: GridError) -> int:
     """The HTTP status of a domain error."""
-    if isinstance(error, SignInNeeded):
+    if isinstance(error, SignInNeeded | WrongPassword):
         return 401
+    if isinstance(error, TooMany):
+        return 429
     return next(status for kind, status in STATUS.items() if isinstance(error, kind))
 
 
@@ -57,6 +61,7 @@ def _answer(request: Request, status: int, body: dict[str, Any], headers: dict[s
     if wants_page and not request.url.path.startswith(("/api/", "/static/")):
         render = request.app.state.error_page
         page: Response = render(request, status, body["message"])
+        page.headers.update(headers or {})
         return page
     return JSONResponse(body, status, headers)
 
@@ -83,6 +88,8 @@ def install(app: FastAPI) -> None:
     def _(request: Request, error: GridError) -> Response:
         status = status_of(error)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        if isinstance(error, TooMany):
+            headers = {"Retry-After": str(error.retry_after_s)}
         return _answer(request, status, problem(status, _printable(str(error))), headers)
 
     @app.exception_handler(RequestValidationError)

@@ -1,17 +1,20 @@
 """Domain things as JSON, in the view of whoever asks."""
 
+from collections.abc import Collection
+
 import shapely.geometry
 from geoalchemy2.shape import to_shape
 
-from api.deps import Json, View
+from api.deps import Json, view_of
+from gis_grid.permissions import Caller, Permission
 from gis_grid.photos import Photo
 from gis_grid.reports import Report
 from gis_grid.tenures import Tenure
-from gis_grid.territory import Grid
+from gis_grid.territory import Grid, ground_of
 
 
-def manager_json(tenure: Tenure | None, view: View) -> Json | None:
-    """Who answers for a grid: post, unit and duty phone; the person for staff only."""
+def manager_json(tenure: Tenure | None, caller: Caller, ground: Collection[str]) -> Json | None:
+    """Who answers for a grid on a ground: post, unit and duty phone; the person for who may see contacts there."""
     if tenure is None:
         return None
     public = {
@@ -20,7 +23,7 @@ def manager_json(tenure: Tenure | None, view: View) -> Json | None:
         "duty_phone": tenure.duty_phone,
         "is_synthetic": tenure.is_synthetic,
     }
-    if view.is_public:
+    if not caller.may(Permission.SEE_CONTACTS, area=ground):
         return public
     return public | {"name": tenure.person.name, "own_phone": tenure.person.own_phone}
 
@@ -35,8 +38,10 @@ def place_names(grid: Grid | None) -> Json:
     }
 
 
-def report_feature(report: Report, view: View, *, photos: list[Photo] | None = None) -> Json:
+def report_feature(report: Report, caller: Caller, *, photos: list[Photo] | None = None) -> Json:
     """A report as a GeoJSON feature: for the public coarsened, without text, contact and photos."""
+    ground = ground_of(report.grid)
+    view = view_of(caller, ground)
     point = to_shape(report.public_geom if view.is_public else report.geom)
     properties: Json = {
         **place_names(report.grid),
@@ -51,7 +56,12 @@ def report_feature(report: Report, view: View, *, photos: list[Photo] | None = N
         "is_coarsened": view.is_public,
     }
     if not view.is_public:
-        properties |= _for_staff(report, photos)
+        properties |= _details(report)
+    if caller.may(Permission.SEE_CONTACTS, area=ground):
+        contact = report.reporter
+        properties["reporter"] = {"name": contact.name, "phone": contact.phone} if contact else None
+    if photos is not None and caller.may(Permission.SEE_PHOTOS, area=ground):
+        properties["photos"] = [photo_json(photo) for photo in photos]
     return {
         "type": "Feature",
         "id": str(report.id),
@@ -60,9 +70,8 @@ def report_feature(report: Report, view: View, *, photos: list[Photo] | None = N
     }
 
 
-def _for_staff(report: Report, photos: list[Photo] | None) -> Json:
-    contact = report.reporter
-    seen: Json = {
+def _details(report: Report) -> Json:
+    return {
         "text": report.text,
         "distance_m": report.distance_m,
         "accuracy_m": report.accuracy_m,
@@ -71,11 +80,7 @@ def _for_staff(report: Report, photos: list[Photo] | None) -> Json:
         "placed_at": report.placed_at.isoformat(),
         "placed_by": report.placed_by,
         "placement_reason": report.placement_reason,
-        "reporter": {"name": contact.name, "phone": contact.phone} if contact else None,
     }
-    if photos is not None:
-        seen["photos"] = [photo_json(photo) for photo in photos]
-    return seen
 
 
 def photo_json(photo: Photo) -> Json:

@@ -6,20 +6,21 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
-from gis_grid import patrols, photos, tenures  # noqa: F401 - their tables belong to Base.metadata
+from gis_grid import patrols, photos, rate_limits, rules, sign_in, tenures  # noqa: F401 - their tables are in Base.metadata
 from gis_grid.city import City, load_city
 from gis_grid.database import Base, By, connect, sessions
 from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.errors import Conflict, Forbidden
 from gis_grid.event_types import load_event_types
 from gis_grid.migrating import migrate
+from gis_grid.passwords import Passwords
 from gis_grid.settings import Settings
 
 CLAIMING = 1  # advisory lock: two first starts at once
@@ -45,10 +46,10 @@ class Installation:
 
     Attributes
     ----------
-    staff_token
-        The bearer token of the staff view.
     secret
         Key for tokens that are computed, not stored.
+    passwords
+        How passwords are hashed.
     """
 
     settings: Settings
@@ -56,9 +57,8 @@ class Installation:
     engine: sa.Engine
     owner_url: str
     sessions: sessionmaker[Session]
-    staff_token: str
     secret: bytes
-    is_new: bool
+    passwords: Passwords = field(default_factory=Passwords)
 
     @property
     def photos(self) -> Path:
@@ -68,6 +68,11 @@ class Installation:
     def upload_token(self, report_id: object) -> str:
         """What lets a reporter add photos to their own report."""
         return hashlib.blake2b(str(report_id).encode(), key=self.secret, digest_size=24).hexdigest()
+
+    def form_token(self, session_secret: str) -> str:
+        """What forms of a browser's session carry, and no other site can know."""
+        said = f"form {session_secret}".encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(said, key=self.secret, digest_size=24).hexdigest()
 
 
 @contextmanager
@@ -92,10 +97,9 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         with factory.begin() as session:
             _claim(session, city)
             load_event_types(session, city.event_types)
-        token, is_new = _kept(settings.data / "staff-token")
-        secret, _ = _kept(settings.data / "secret")
+        secret = _kept(settings.data / "secret")
         try:
-            yield Installation(settings, city, engine, owner_url, factory, token, secret.encode(), is_new)
+            yield Installation(settings, city, engine, owner_url, factory, secret.encode())
         finally:
             engine.dispose()
 
@@ -126,15 +130,15 @@ def _claim(session: Session, city: City) -> None:
         )
 
 
-def _kept(path: Path) -> tuple[str, bool]:
-    """A secret that is made once and lies in a file only its owner can read; and whether it was made now."""
+def _kept(path: Path) -> str:
+    """A secret that is made once and lies in a file only its owner can read."""
     if not path.exists():
         _publish(path, secrets.token_urlsafe(32))
-        return path.read_text(encoding="ascii").strip(), True
+        return path.read_text(encoding="ascii").strip()
     mode = path.lstat().st_mode & 0o777
     if mode & 0o077 or path.is_symlink():
         raise Forbidden(f"{path} can be read by others (mode {mode:o}); run chmod 600 {path}")
-    return path.read_text(encoding="ascii").strip(), False
+    return path.read_text(encoding="ascii").strip()
 
 
 def _publish(path: Path, token: str) -> None:

@@ -1,8 +1,18 @@
 """What an administrator can set, read once at an edge and passed on."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Annotated
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(given: object) -> object:
+    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -11,7 +21,7 @@ class Settings(BaseSettings):
     Attributes
     ----------
     data
-        Folder of the embedded database, the photos and the staff token.
+        Folder of the embedded database, the photos and the secret.
     city
         A `city.toml`; Minhang without one.
     database_url
@@ -20,6 +30,12 @@ class Settings(BaseSettings):
         The same database as its owner, for migrations; `database_url` without it.
     snap_m
         How far outside every grid a point may lie and still go to the nearest one, in metres.
+    trusted_proxies
+        Addresses or networks, with commas between, whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    anonymous_reports_per_hour
+        How many reports one address may send without signing in.
+    sign_ins_per_quarter_hour
+        How many passwords one address may try.
     """
 
     model_config = SettingsConfigDict(env_prefix="GIS_GRID_")
@@ -29,3 +45,6 @@ class Settings(BaseSettings):
     database_url: str | None = None
     owner_database_url: str | None = None
     snap_m: float = 50.0
+    trusted_proxies: Networks = ()
+    anonymous_reports_per_hour: int = 30
+    sign_ins_per_quarter_hour: int = 20

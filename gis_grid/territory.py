@@ -150,6 +150,19 @@ def grids_below(area: Area) -> sa.Select[int]:
             return grids.join(town, community.parent_id == town.id).where(town.parent_id == area.id)
 
 
+def ground_of(place: Grid | Area | None) -> tuple[str, ...]:
+    """Codes of a grid or area and of all areas above it, lowest first; empty for no place."""
+    codes: list[str] = []
+    area = place
+    if isinstance(place, Grid):
+        codes.append(place.code)
+        area = place.community
+    while isinstance(area, Area):
+        codes.append(area.code)
+        area = area.parent
+    return tuple(codes)
+
+
 def load_layer(  # a layer has this many facts
     session: Session,
     grids: gpd.GeoDataFrame,

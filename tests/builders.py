@@ -1,20 +1,66 @@
 """Plain builders of what the tests need, with answers that can be checked by hand."""
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import geopandas as gpd
 import shapely
 from pyproj import Transformer
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
+from gis_grid.accounts import Account, RoleGrant, secret_sha256
 from gis_grid.database import By
+from gis_grid.passwords import Passwords
+from gis_grid.permissions import Grant
+from gis_grid.sign_in import AccountSession
 from gis_grid.territory import GridLayer, load_layer
 
 NOW = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
 BY = By(who="test", channel="test", request_id="r1")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
-STAFF = {"Authorization": "Bearer staff-token"}
+CHEAP_PASSWORDS = Passwords(time_cost=1, memory_kib=8)
+PASSWORD = "correct horse 12"
+FOREVER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def bearer(login: str) -> dict[str, str]:
+    """The header of an account that `add_signed_in` made."""
+    return {"Authorization": f"Bearer token-of-{login}"}
+
+
+STAFF = bearer("admin")
+
+
+def add_signed_in(session: Session, login: str, grants: Iterable[Grant]) -> Account:
+    """An account with a token, `token-of-LOGIN`, and a browser's cookie, `cookie-of-LOGIN`, that never run out."""
+    account = Account(login=login, password_hash=CHEAP_PASSWORDS.hash(PASSWORD), created_at=NOW)
+    session.add(account)
+    session.flush()
+    for grant in grants:
+        session.add(
+            RoleGrant(
+                account_id=account.id,
+                role=grant.role,
+                scope_kind=grant.scope.kind,
+                scope_code=grant.scope.code,
+                valid=Range(NOW - timedelta(days=1), None),
+            )
+        )
+    for kind, secret in (("bearer", f"token-of-{login}"), ("browser", f"cookie-of-{login}")):
+        session.add(
+            AccountSession(
+                account_id=account.id,
+                kind=kind,
+                secret_sha256=secret_sha256(secret),
+                address="test",
+                created_at=NOW,
+                expires_at=FOREVER,
+            )
+        )
+    session.commit()
+    return account
 
 
 def squares(

@@ -19,9 +19,10 @@ from gis_grid.errors import Unavailable
 from gis_grid.event_types import load_event_types
 from gis_grid.installation import Installation
 from gis_grid.migrating import migrate
+from gis_grid.permissions import Grant, Role
 from gis_grid.settings import Settings
 from tests.browsers import ARGUMENTS, CHROMIUM
-from tests.builders import NOW, load_squares
+from tests.builders import CHEAP_PASSWORDS, NOW, add_signed_in, load_squares
 
 
 @pytest.fixture(scope="session")
@@ -76,11 +77,12 @@ def session(engine: sa.Engine) -> Iterator[Session]:
 def installation(
     cluster: EmbeddedPostgis, database: str, engine: sa.Engine, session: Session, tmp_path: Path
 ) -> Installation:
-    """A Minhang of nine squares of 100 m."""
+    """A Minhang of nine squares of 100 m, with an administrator who is signed in."""
     load_squares(session)
-    settings = Settings(data=tmp_path)
+    add_signed_in(session, "admin", [Grant(Role.ADMINISTRATOR)])
+    settings = Settings(data=tmp_path, anonymous_reports_per_hour=10_000)
     return Installation(
-        settings, load_city(), engine, cluster.url(database), sessions(engine), "staff-token", b"secret", is_new=True
+        settings, load_city(), engine, cluster.url(database), sessions(engine), b"secret", CHEAP_PASSWORDS
     )
 
 

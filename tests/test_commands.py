@@ -28,6 +28,7 @@ from gis_grid.cli import app
 from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.errors import GridError
 from gis_grid.geo.layer_files import read_grids, write_grids
+from gis_grid.permissions import Role
 from tests.builders import load_squares, squares
 
 GIS_GRID = Path(sys.executable).with_name("gis-grid")
@@ -174,10 +175,18 @@ def get(address: str) -> Any:
         return json.load(answer)
 
 
+def sign_in(address: str, login: str, password: str) -> str:
+    body = json.dumps({"login": login, "password": password}).encode()
+    request = urllib.request.Request(f"{address}api/v1/sign-in", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return str(json.load(answer)["token"])
+
+
 def test_serve_demo_answers_when_it_says_so_and_keeps_its_data(cluster: EmbeddedPostgis, data_folder: Path) -> None:
     program, said = serve(data_folder, "--demo")
     address = said.split(" is ready at ")[1].strip()
-    token = said.split("Staff token")[1].split(": ")[1].split()[0]
+    login, password = next(line.split()[:2] for line in said.splitlines() if line.startswith("  dispatcher"))
+    token = sign_in(address, login, password)
     health, reports = get(f"{address}healthz"), get(f"{address}api/v1/reports?limit=1000")
     ended = end(program, signal.SIGINT)
     again, said_again = serve(data_folder, "--demo")
@@ -186,8 +195,9 @@ def test_serve_demo_answers_when_it_says_so_and_keeps_its_data(cluster: Embedded
 
     assert health["layer"] == "grids, 1002 grids"
     assert {feature["properties"]["is_synthetic"] for feature in reports["features"]} == {True}
-    assert (len(token) > 30, token in said_again) == (True, False)
-    assert (data_folder / "staff-token").stat().st_mode & 0o777 == 0o600
+    assert (token.startswith("ggt_"), password in said_again) == (True, False)
+    assert [line.split()[0] for line in said.splitlines() if line.startswith("  ")] == [role.value for role in Role]
+    assert (data_folder / "secret").stat().st_mode & 0o777 == 0o600
     assert (ended, ended_again) == (0, 0)
     assert [f["id"] for f in reports_again["features"]] == [f["id"] for f in reports["features"]]
     assert not list(data_folder.glob("pgdata/postmaster.pid"))
@@ -242,6 +252,7 @@ def test_serve_killed_outright_leaves_what_it_acknowledged(cluster: EmbeddedPost
     again, said_again = serve(data_folder)
     kept = get(f"{said_again.split(' is ready at ')[1].strip()}api/v1/reports/{id_}")
 
+    assert "gis-grid users add NAME --role administrator" in said
     assert kept["id"] == id_
     assert end(again, signal.SIGINT) == 0
 

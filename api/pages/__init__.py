@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from api.pages import faults, report, sheets, staff, territory
+from api.pages import faults, report, sheets, sign_in, staff, territory
 from api.pages.rendering import STATIC, SafeHeaders
 from maps.assets import VENDOR
 
@@ -12,7 +12,7 @@ def install(app: FastAPI) -> None:
     """Serve the pages and what they need."""
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
-    for module in (territory, report, sheets, staff):
+    for module in (territory, report, sheets, sign_in, staff):
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))

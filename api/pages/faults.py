@@ -3,9 +3,9 @@
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from api.deps import View
 from api.pages.rendering import page
 from api.pages.words import FAULT, FAULTS
+from gis_grid.permissions import ANONYMOUS
 
 
 def error_page(request: Request, status: int, message: str) -> HTMLResponse:
@@ -13,10 +13,10 @@ def error_page(request: Request, status: int, message: str) -> HTMLResponse:
     return page(
         request,
         "error.html",
-        view=View.PUBLIC,
+        caller=ANONYMOUS,
         status=status,
         code=status,
         title=FAULTS.get(status, FAULT),
         message=message,
-        back=request.url.path if request.url.path.startswith("/staff") else "/staff",
+        back=request.url.path,
     )

@@ -13,11 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.deps import View
+from api.deps import SESSION_COOKIE, View, view_of
 from api.pages import language as languages
 from api.pages.language import Language, language_of, translate
 from api.pages.words import NAMES
 from gis_grid.city import City
+from gis_grid.installation import Installation
+from gis_grid.permissions import Caller, Permission
 from maps.styles import format_area
 
 HERE = Path(__file__).parent
@@ -36,10 +38,19 @@ SHEET_POLICY = (
 )
 
 
-def page(request: Request, template: str, *, view: View, status: int = 200, **values: object) -> HTMLResponse:
-    """A whole page in the asker's language."""
+def page(
+    request: Request,
+    template: str,
+    *,
+    caller: Caller,
+    view: View | None = None,
+    status: int = 200,
+    **values: object,
+) -> HTMLResponse:
+    """A whole page in the asker's language; `view` is how they see what it shows, where that lies in one place."""
     language = language_of(request)
-    city: City = request.app.state.installation.city
+    installation: Installation = request.app.state.installation
+    city = installation.city
     text = (
         _environment(language)
         .get_template(template)
@@ -48,7 +59,10 @@ def page(request: Request, template: str, *, view: View, status: int = 200, **va
             other_language_url=_in_language(request, language.other),
             city=city,
             city_name=city_name(city, language),
-            view=view,
+            caller=caller,
+            view=view or view_of(caller),
+            may_place=caller.may(Permission.PLACE_REPORT),
+            csrf=None if caller.is_anonymous else installation.form_token(request.cookies.get(SESSION_COOKIE, "")),
             path=request.url.path,
             when=lambda at: f"{at.astimezone(city.zone):%Y-%m-%d %H:%M}",
             day=lambda at: f"{at.astimezone(city.zone):%Y-%m-%d}",
@@ -58,19 +72,19 @@ def page(request: Request, template: str, *, view: View, status: int = 200, **va
     response = HTMLResponse(text, status)
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     response.headers["Vary"] = "Accept-Language, Cookie"
-    response.headers["Cache-Control"] = "private, no-cache" if view.is_public else "no-store"
+    response.headers["Cache-Control"] = "private, no-cache" if caller.is_anonymous else "no-store"
     if languages.chosen(request):
         response.set_cookie(languages.COOKIE, language.value, max_age=YEAR_S, samesite="lax", httponly=True)
     return response
 
 
-def sheet(text: str, *, city: City, view: View) -> HTMLResponse:
+def sheet(text: str, *, city: City, caller: Caller) -> HTMLResponse:
     """A map on its own, to stand in a frame of a page."""
     response = HTMLResponse(text)
     tiles = f" {_origin(city.basemap.url)}" if city.basemap else ""
     response.headers["Content-Security-Policy"] = SHEET_POLICY.format(tiles=tiles)
     response.headers["Vary"] = "Cookie"
-    response.headers["Cache-Control"] = "private, no-cache" if view.is_public else "no-store"
+    response.headers["Cache-Control"] = "private, no-cache" if caller.is_anonymous else "no-store"
     return response
 
 

@@ -16,7 +16,7 @@ router = APIRouter()
 
 
 @router.get("/report", response_class=HTMLResponse)
-def report_form(*, request: Request, view: Anyone, session: InSession, now: Now) -> HTMLResponse:
+def report_form(*, request: Request, caller: Anyone, session: InSession, now: Now) -> HTMLResponse:
     """The form; all that it sends goes through the JSON API, so that it can be sent again."""
     is_chinese = language_of(request) is Language.CHINESE
     kinds = event_types(session)
@@ -30,4 +30,4 @@ def report_form(*, request: Request, view: Anyone, session: InSession, now: Now)
         title: [(kind.code, name) for kind, name in named if kind.parent_code is None and kind.family == family]
         for family, title in FAMILIES.items()
     }
-    return page(request, "report.html", view=view, setup=setup, classes=classes, kinds=list(Kind))
+    return page(request, "report.html", caller=caller, setup=setup, classes=classes, kinds=list(Kind))

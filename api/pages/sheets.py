@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import date, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from api.deps import Anyone, Code, InSession, Now, TheCity
+from api.deps import Anyone, Code, InSession, Now, TheCity, view_of
 from api.pages import drawing, figures
 from api.pages.rendering import page, sheet
 from api.pages.territory import LayerId, chosen_layer, type_names
@@ -21,7 +21,7 @@ from gis_grid.database import Change
 from gis_grid.errors import InvalidInput, NotFound
 from gis_grid.instants import FIRST, LAST
 from gis_grid.patrols import TrackChunk
-from gis_grid.territory import Level, the_area, the_grid, the_layer
+from gis_grid.territory import GridLayer, Level, ground_of, the_area, the_grid, the_layer
 from maps.assets import Served, render
 
 router = APIRouter(prefix="/maps")
@@ -38,46 +38,47 @@ class Drawn:
         self._kept: OrderedDict[Hashable, str] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, session: Session, key: Hashable, draw: Callable[[], folium.Map]) -> str:
-        """The sheet's HTML."""
-        whole = (key, *_latest(session))
+    def get(self, key: Hashable, draw: Callable[[], folium.Map]) -> str:
+        """The sheet's HTML; `key` names all that it shows."""
         with self._lock:
-            if whole in self._kept:
-                self._kept.move_to_end(whole)
-                return self._kept[whole]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
         text = render(draw(), assets=Served())
         with self._lock:
-            self._kept[whole] = text
+            self._kept[key] = text
             while len(self._kept) > KEPT_SHEETS:
                 self._kept.popitem(last=False)
         return text
 
 
-def _latest(session: Session) -> tuple[int | None, int | None]:
-    """What grows with all that is stored: every change and every patrol adds a row."""
-    query = sa.select(
-        sa.select(sa.func.max(Change.id)).scalar_subquery(), sa.select(sa.func.max(TrackChunk.id)).scalar_subquery()
-    )
-    change, chunk = session.execute(query).one()
-    return change, chunk
+# What grows with all that a sheet shows. Blind spots show no reports, so a new report need not draw them again.
+ALL = (Change, TrackChunk)
+PATROLS = (GridLayer, TrackChunk)
+
+
+def _latest(session: Session, tables: Iterable[type[Change | TrackChunk | GridLayer]]) -> tuple[int | None, ...]:
+    """The newest row of each table."""
+    newest = [sa.select(sa.func.max(table.id)).scalar_subquery() for table in tables]
+    return tuple(session.execute(sa.select(*newest)).one())
 
 
 @router.get("/district", response_class=HTMLResponse)
 def district_page(
-    *, request: Request, view: Anyone, session: InSession, now: Now, layer: LayerId = None, show: Show = "towns"
+    *, request: Request, caller: Anyone, session: InSession, now: Now, layer: LayerId = None, show: Show = "towns"
 ) -> HTMLResponse:
     """The district's map, as large as the window."""
     chosen = chosen_layer(session, layer, at=now)
     if chosen is None:
-        return page(request, "empty.html", view=view)
-    return page(request, "map_district.html", view=view, layer=chosen, layers=figures.layers(session), show=show)
+        return page(request, "empty.html", caller=caller)
+    return page(request, "map_district.html", caller=caller, layer=chosen, layers=figures.layers(session), show=show)
 
 
 @router.get("/district/sheet", response_class=HTMLResponse)
 def district_sheet(
     *,
     request: Request,
-    view: Anyone,
+    caller: Anyone,
     session: InSession,
     city: TheCity,
     now: Now,
@@ -92,7 +93,7 @@ def district_sheet(
         ("district", chosen.id, show, now.date()),
         lambda: drawing.draw_district(session, city, chosen, now=now, with_counts=show == "reports"),
     )
-    return sheet(text, city=city, view=view)
+    return sheet(text, city=city, caller=caller)
 
 
 @router.get("/areas/{code}/sheet", response_class=HTMLResponse)
@@ -100,7 +101,7 @@ def area_sheet(
     *,
     code: Code,
     request: Request,
-    view: Anyone,
+    caller: Anyone,
     session: InSession,
     city: TheCity,
     now: Now,
@@ -110,30 +111,31 @@ def area_sheet(
     area = the_area(session, code, at=now, level=level)
     key = ("area", area.id, now.date())
     return sheet(
-        _drawn(request, session, key, lambda: drawing.draw_area(session, city, area, now=now)), city=city, view=view
+        _drawn(request, session, key, lambda: drawing.draw_area(session, city, area, now=now)), city=city, caller=caller
     )
 
 
 @router.get("/grids/{code}/sheet", response_class=HTMLResponse)
 def grid_sheet(
-    *, code: Code, request: Request, view: Anyone, session: InSession, city: TheCity, now: Now
+    *, code: Code, request: Request, caller: Anyone, session: InSession, city: TheCity, now: Now
 ) -> HTMLResponse:
     """The bare map of a grid; the public sees reports coarsened."""
     grid = the_grid(session, code, at=now)
+    view = view_of(caller, ground_of(grid))
     text = _drawn(
         request,
         session,
         ("grid", grid.id, view, now.date()),
         lambda: drawing.draw_grid(session, city, grid, now=now, is_public=view.is_public),
     )
-    return sheet(text, city=city, view=view)
+    return sheet(text, city=city, caller=caller)
 
 
 @router.get("/heat", response_class=HTMLResponse)
 def heat_page(
     *,
     request: Request,
-    view: Anyone,
+    caller: Anyone,
     session: InSession,
     city: TheCity,
     now: Now,
@@ -148,7 +150,7 @@ def heat_page(
     return page(
         request,
         "map_heat.html",
-        view=view,
+        caller=caller,
         first=first,
         last=last,
         event_type=event_type,
@@ -162,7 +164,7 @@ def heat_page(
 def heat_sheet(
     *,
     request: Request,
-    view: Anyone,
+    caller: Anyone,
     session: InSession,
     city: TheCity,
     now: Now,
@@ -177,19 +179,19 @@ def heat_sheet(
     text = _drawn(
         request,
         session,
-        ("heat", first, last, event_type, view, now.date()),
+        ("heat", first, last, event_type, view_of(caller), now.date()),
         lambda: drawing.draw_heat(
-            session, city, first=first, last=last, event_type=event_type, is_public=view.is_public, now=now
+            session, city, first=first, last=last, event_type=event_type, is_public=view_of(caller).is_public, now=now
         ),
     )
-    return sheet(text, city=city, view=view)
+    return sheet(text, city=city, caller=caller)
 
 
 @router.get("/blind-spots", response_class=HTMLResponse)
 def blind_spots_page(
     *,
     request: Request,
-    view: Anyone,
+    caller: Anyone,
     city: TheCity,
     now: Now,
     since: Day = None,
@@ -202,7 +204,7 @@ def blind_spots_page(
     return page(
         request,
         "map_blind_spots.html",
-        view=view,
+        caller=caller,
         first=first,
         last=last,
         shift=shift,
@@ -214,7 +216,7 @@ def blind_spots_page(
 def blind_spots_sheet(
     *,
     request: Request,
-    view: Anyone,
+    caller: Anyone,
     session: InSession,
     city: TheCity,
     now: Now,
@@ -229,13 +231,21 @@ def blind_spots_sheet(
         session,
         ("blind spots", first, last, shift, now.date()),
         lambda: drawing.draw_blind_spots(session, city, first=first, last=last, shift=shift, now=now),
+        shows=PATROLS,
     )
-    return sheet(text, city=city, view=view)
+    return sheet(text, city=city, caller=caller)
 
 
-def _drawn(request: Request, session: Session, key: Hashable, draw: Callable[[], folium.Map]) -> str:
+def _drawn(
+    request: Request,
+    session: Session,
+    key: Hashable,
+    draw: Callable[[], folium.Map],
+    *,
+    shows: Iterable[type[Change | TrackChunk | GridLayer]] = ALL,
+) -> str:
     drawn: Drawn = request.app.state.sheets
-    return drawn.get(session, key, draw)
+    return drawn.get((key, _latest(session, shows)), draw)
 
 
 def _window(since: date | None, until: date | None, *, today: date, days: int) -> tuple[date, date]:

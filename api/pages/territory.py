@@ -9,13 +9,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from api.deps import Anyone, Code, InSession, Now, View
+from api.deps import Anyone, Code, InSession, Now, view_of
 from api.pages import figures
 from api.pages.language import Language, language_of
 from api.pages.rendering import page
 from api.pages.words import SYNTHETIC_PARTS
 from gis_grid.errors import NotFound
 from gis_grid.patrols import has_synthetic_tracks, last_patrol
+from gis_grid.permissions import Caller, Permission
 from gis_grid.reports import Report, ReportFilter, count_by_grid, find_reports
 from gis_grid.tenures import manager_of, managers
 from gis_grid.territory import (
@@ -24,6 +25,7 @@ from gis_grid.territory import (
     GridLayer,
     Level,
     grids_below,
+    ground_of,
     layer_in_force,
     neighbours,
     the_area,
@@ -42,7 +44,7 @@ LEVEL_BELOW = {"district": Level.TOWN, "town": Level.COMMUNITY, "community": Non
 def district(
     *,
     request: Request,
-    view: Anyone,
+    caller: Anyone,
     session: InSession,
     now: Now,
     layer: LayerId = None,
@@ -51,7 +53,7 @@ def district(
     """The whole district: its map, its numbers, its towns."""
     chosen = chosen_layer(session, layer, at=now)
     if chosen is None:
-        return page(request, "empty.html", view=view)
+        return page(request, "empty.html", caller=caller)
     grids = figures.places(session, chosen)
     recent = ReportFilter(since=now - RECENT)
     held = managers(session, at=now)
@@ -60,7 +62,7 @@ def district(
     return page(
         request,
         "district.html",
-        view=view,
+        caller=caller,
         layer=chosen,
         layers=figures.layers(session),
         show=show,
@@ -89,7 +91,7 @@ def chosen_layer(session: Session, layer_id: int | None, *, at: datetime) -> Gri
 
 @router.get("/areas/{code}", response_class=HTMLResponse)
 def area_page(
-    *, code: Code, request: Request, view: Anyone, session: InSession, now: Now, level: Level | None = None
+    *, code: Code, request: Request, caller: Anyone, session: InSession, now: Now, level: Level | None = None
 ) -> HTMLResponse:
     """A town or a community workstation: what belongs to it, who answers, what came in."""
     area = the_area(session, code, at=now, level=level)
@@ -103,7 +105,9 @@ def area_page(
     return page(
         request,
         "area.html",
-        view=view,
+        caller=caller,
+        view=view_of(caller, ground_of(area)),
+        sees_contacts=caller.may(Permission.SEE_CONTACTS, area=ground_of(area)),
         area=area,
         above=_above(area),
         children=figures.tallies(grids, below, reports=counts, held=held) if below else [],
@@ -113,7 +117,7 @@ def area_page(
         vacant=[grid for grid in grids if grid.code not in held],
         total=figures.count_reports(session, recent).total,
         week=figures.count_reports(session, ReportFilter(area=code, since=now - WEEK)).total,
-        **_listed(session, request, reports, view),
+        **_listed(session, request, reports, caller, ground_of(area)),
         synthetic=_synthetic(
             layer=layer.is_synthetic,
             managers=any(tenure.is_synthetic for tenure in held.values()),
@@ -123,7 +127,7 @@ def area_page(
 
 
 @router.get("/grids/{code}", response_class=HTMLResponse)
-def grid_page(*, code: Code, request: Request, view: Anyone, session: InSession, now: Now) -> HTMLResponse:
+def grid_page(*, code: Code, request: Request, caller: Anyone, session: InSession, now: Now) -> HTMLResponse:
     """A manager's grid: where it is, who answers for it, what came in, who passed by."""
     grid = the_grid(session, code, at=now)
     manager = manager_of(session, code, at=now)
@@ -134,7 +138,9 @@ def grid_page(*, code: Code, request: Request, view: Anyone, session: InSession,
     return page(
         request,
         "grid.html",
-        view=view,
+        caller=caller,
+        view=view_of(caller, ground_of(grid)),
+        sees_contacts=caller.may(Permission.SEE_CONTACTS, area=ground_of(grid)),
         grid=grid,
         above=_above(grid.community, is_included=True),
         manager=manager,
@@ -143,7 +149,7 @@ def grid_page(*, code: Code, request: Request, view: Anyone, session: InSession,
         by_type=figures.count_by_type(session, recent),
         total=figures.count_reports(session, recent).total,
         week=figures.count_reports(session, ReportFilter(grid=code, since=now - WEEK)).total,
-        **_listed(session, request, reports, view),
+        **_listed(session, request, reports, caller, ground_of(grid)),
         synthetic=_synthetic(
             layer=grid.layer.is_synthetic,
             managers=manager is not None and manager.is_synthetic,
@@ -162,13 +168,18 @@ def _above(area: Area, *, is_included: bool = False) -> list[Area]:
     return chain
 
 
-def _listed(session: Session, request: Request, reports: Sequence[Report], view: View) -> dict[str, Any]:
-    """A list of reports with all that its rows tell; contacts and photos are fetched for staff alone."""
+def _listed(
+    session: Session, request: Request, reports: Sequence[Report], caller: Caller, ground: tuple[str, ...]
+) -> dict[str, Any]:
+    """A list of one ground's reports with all that its rows tell; contacts and photos for who may see them there."""
+    sees_contacts, sees_photos = (
+        caller.may(permission, area=ground) for permission in (Permission.SEE_CONTACTS, Permission.SEE_PHOTOS)
+    )
     return {
         "reports": reports,
         "types": type_names(session, request),
-        "contacts": {} if view.is_public else figures.contacts_of(session, reports),
-        "photos": {} if view.is_public else figures.photos_by_report(session, reports),
+        "contacts": figures.contacts_of(session, reports) if sees_contacts else {},
+        "photos": figures.photos_by_report(session, reports) if sees_photos else {},
     }
 
 

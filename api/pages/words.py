@@ -42,6 +42,7 @@ FAULTS = {
     409: message("与已有内容冲突"),
     413: message("内容太大"),
     422: message("输入有误"),
+    429: message("次数太多，请稍后再试"),
     503: message("服务暂时不可用"),
 }
 FAULT = message("出错了")

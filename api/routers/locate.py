@@ -10,14 +10,14 @@ from gis_grid.geo.datum import Datum
 from gis_grid.intake import wgs84_point
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M, locate
 from gis_grid.tenures import manager_of
-from gis_grid.territory import Grid
+from gis_grid.territory import Grid, ground_of
 
 router = APIRouter(prefix="/api/v1", tags=["locate"])
 
 
 @router.get("/locate")
 def locate_point(  # the parameters of one question
-    view: Anyone,
+    caller: Anyone,
     session: InSession,
     city: TheCity,
     installation: TheInstallation,
@@ -46,5 +46,5 @@ def locate_point(  # the parameters of one question
         "is_uncertain": found.is_uncertain,
         "shares": found.shares,
         "layer_id": found.layer_id,
-        "manager": manager_json(manager, view),
+        "manager": manager_json(manager, caller, ground_of(grid)),
     }

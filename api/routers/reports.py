@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from api.deps import (
+    Address,
     Anyone,
     Code,
     Finite,
@@ -19,12 +20,13 @@ from api.deps import (
     Instant,
     Json,
     Now,
-    Staff,
+    Placer,
+    Sender,
     Text,
     TheActor,
     TheCity,
     TheInstallation,
-    View,
+    view_of,
 )
 from api.errors import problem, status_of
 from api.shapes import manager_json, place_names, report_feature
@@ -33,7 +35,9 @@ from gis_grid.geo.datum import Datum
 from gis_grid.installation import Installation
 from gis_grid.intake import Intake, district_bounds
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M
+from gis_grid.permissions import Caller, Permission
 from gis_grid.photos import photos_of
+from gis_grid.rate_limits import RateLimit, spend
 from gis_grid.reports import (
     Filed,
     Kind,
@@ -47,6 +51,7 @@ from gis_grid.reports import (
     the_report,
 )
 from gis_grid.tenures import managers_at
+from gis_grid.territory import ground_of, the_grid
 
 router = APIRouter(prefix="/api/v1/reports", tags=["reports"])
 MAX_BATCH = 1000
@@ -124,40 +129,44 @@ class PlacementIn(BaseModel):
 @router.post("", status_code=201, responses={200: {"description": "the same report was sent before"}})
 def send_report(
     sent: ReportIn,
-    view: Anyone,
+    caller: Sender,
     session: InSession,
     city: TheCity,
     installation: TheInstallation,
     now: Now,
     by: TheActor,
+    address: Address,
     response: Response,
 ) -> Json:
     """Place and store a report; sent again with the same id and content it answers 200 with the stored one."""
+    _count(caller, installation, address, now, times=1)
     intake = Intake(metric_crs=city.metric_crs, bounds=district_bounds(session, at=now))
     (filed,) = file_reports(session, [sent.taken_in(intake)], snap_m=installation.settings.snap_m, by=by, now=now)
     if isinstance(filed, GridError):
         raise filed
     response.status_code = 201 if filed.is_new else 200
-    return _receipts([filed.report], view, session, installation)[0]
+    return _receipts([filed.report], caller, session, installation)[0]
 
 
 @router.post("/batch")
 def send_batch(
     items: Annotated[list[Any], Field(min_length=1, max_length=MAX_BATCH)],
-    view: Anyone,
+    caller: Sender,
     session: InSession,
     city: TheCity,
     installation: TheInstallation,
     now: Now,
     by: TheActor,
+    address: Address,
 ) -> Json:
     """Up to 1000 reports, each answered for itself, in order: 201, 200 (sent before), 409 or 422."""
+    _count(caller, installation, address, now, times=len(items))
     intake = Intake(metric_crs=city.metric_crs, bounds=district_bounds(session, at=now))
     read = [_read(item, intake) for item in items]
     good = [item for item in read if isinstance(item, NewReport)]
     filed = file_reports(session, good, snap_m=installation.settings.snap_m, by=by, now=now)
     stored = [answer for answer in filed if isinstance(answer, Filed)]
-    receipts = iter(_receipts([answer.report for answer in stored], view, session, installation))
+    receipts = iter(_receipts([answer.report for answer in stored], caller, session, installation))
     answers = iter(filed)
     results = []
     for item in read:
@@ -167,6 +176,19 @@ def send_batch(
         else:
             results.append(_refusal(answer))
     return {"results": results}
+
+
+def _count(caller: Caller, installation: Installation, address: str, now: datetime, *, times: int) -> None:
+    """Count reports of somebody who has not signed in, or raise `TooMany`."""
+    if not caller.is_anonymous:
+        return
+    per_hour = installation.settings.anonymous_reports_per_hour
+    limit = RateLimit("anonymous reports", per_hour, timedelta(hours=1))
+    # A session of its own, before the request's has asked anything: the count stays, whatever comes of the report.
+    with installation.sessions.begin() as session:
+        refusal = spend(session, limit, address, now=now, times=times)
+    if refusal is not None:
+        raise refusal
 
 
 def _read(item: Any, intake: Intake) -> NewReport | GridError | ValidationError:
@@ -187,7 +209,7 @@ def _refusal(error: GridError | ValidationError) -> Json:
     return {"status": 422, **problem(422, message, fields=fields)}
 
 
-def _receipts(reports: list[Report], view: View, session: Session, installation: Installation) -> list[Json]:
+def _receipts(reports: list[Report], caller: Caller, session: Session, installation: Installation) -> list[Json]:
     """What the sender is told: whose grid it is, and the token for adding photos."""
     placed = [report for report in reports if report.grid]
     asked = [(report.grid.code, report.observed_at or report.received_at) for report in placed if report.grid]
@@ -199,7 +221,7 @@ def _receipts(reports: list[Report], view: View, session: Session, installation:
             "method": report.method,
             "is_uncertain": report.is_uncertain,
             "distance_m": report.distance_m,
-            "manager": manager_json(manager.get(report.id), view),
+            "manager": manager_json(manager.get(report.id), caller, ground_of(report.grid)),
             "received_at": report.received_at.isoformat(),
             "upload_token": installation.upload_token(report.id),
         }
@@ -209,7 +231,7 @@ def _receipts(reports: list[Report], view: View, session: Session, installation:
 
 @router.get("")
 def list_reports(
-    view: Anyone,
+    caller: Anyone,
     session: InSession,
     request: Request,
     grid: Code | None = None,
@@ -231,14 +253,15 @@ def list_reports(
         since=since,
         until=until,
         bbox=_bbox(bbox) if bbox else None,
-        is_public=view.is_public,
+        # By the exact point only for who may see every one: a box would tell where the others are.
+        is_public=view_of(caller).is_public,
     )
     found = find_reports(session, which, limit=limit + 1, after=_cursor(after) if after else None)
     page = found[:limit]
     next_ = _token(page[-1]) if len(found) > limit else None
     return {
         "type": "FeatureCollection",
-        "features": [report_feature(report, view) for report in page],
+        "features": [report_feature(report, caller) for report in page],
         "next": next_,
         "links": [{"rel": "next", "href": str(request.url.include_query_params(after=next_))}] if next_ else [],
     }
@@ -271,16 +294,26 @@ def _cursor(token: str) -> tuple[datetime, uuid.UUID]:
 
 
 @router.get("/{report_id}")
-def get_report(report_id: uuid.UUID, view: Anyone, session: InSession) -> Json:
+def get_report(report_id: uuid.UUID, caller: Anyone, session: InSession) -> Json:
     """One report as a GeoJSON feature."""
     report = the_report(session, report_id)
-    return report_feature(report, view, photos=None if view.is_public else photos_of(session, report_id))
+    photos = photos_of(session, report_id) if caller.has(Permission.SEE_PHOTOS) else None
+    return report_feature(report, caller, photos=photos)
 
 
 @router.post("/{report_id}/placement")
 def place_report(
-    report_id: uuid.UUID, sent: PlacementIn, view: Staff, session: InSession, now: Now, by: TheActor
+    report_id: uuid.UUID, sent: PlacementIn, caller: Placer, session: InSession, now: Now, by: TheActor
 ) -> Json:
     """Put a report into a grid by hand; the placement it had stays in the history."""
+    demand_placing(session, caller, report_id, sent.grid_code)
     report = place_by_hand(session, report_id, sent.grid_code, reason=sent.reason, by=by, now=now)
-    return report_feature(report, view)
+    return report_feature(report, caller)
+
+
+def demand_placing(session: Session, caller: Caller, report_id: uuid.UUID, grid_code: str) -> None:
+    """Raise unless a caller may place both where the report lies now and where it is to go."""
+    report = the_report(session, report_id, for_update=True)
+    target = the_grid(session, grid_code, at=report.observed_at or report.received_at)
+    for grid in (report.grid, target):
+        caller.demand(Permission.PLACE_REPORT, area=ground_of(grid))

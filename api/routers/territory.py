@@ -7,10 +7,11 @@ from typing import Annotated
 import shapely.geometry
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer, joinedload
 
 from api.deps import Anyone, Code, InSession, Instant, Json, Now
 from api.shapes import manager_json, place_names
+from gis_grid.permissions import Caller
 from gis_grid.reports import ReportFilter, count_by_grid
 from gis_grid.tenures import manager_of, managers
 from gis_grid.territory import (
@@ -20,6 +21,7 @@ from gis_grid.territory import (
     Level,
     grids_below,
     grids_frame,
+    ground_of,
     neighbours,
     shape_of,
     the_area,
@@ -72,7 +74,7 @@ def _layer_json(layer: GridLayer) -> Json:
 
 
 @router.get("/grids/{code}")
-def get_grid(code: Code, view: Anyone, session: InSession, now: Now, at: At = None) -> Json:
+def get_grid(code: Code, caller: Anyone, session: InSession, now: Now, at: At = None) -> Json:
     """One grid as a GeoJSON feature: where it is, who answers for it, what touches it, how many reports it has."""
     at = at or now
     grid = the_grid(session, code, at=at)
@@ -84,7 +86,7 @@ def get_grid(code: Code, view: Anyone, session: InSession, now: Now, at: At = No
             **place_names(grid),
             "area_m2": grid.area_m2,
             "layer": _layer_json(grid.layer),
-            "manager": manager_json(manager_of(session, code, at=at), view),
+            "manager": manager_json(manager_of(session, code, at=at), caller, ground_of(grid)),
             "neighbours": list(neighbours(session, grid)),
             "report_count": count_by_grid(session, ReportFilter(grid=code)).get(code, 0),
         },
@@ -92,7 +94,9 @@ def get_grid(code: Code, view: Anyone, session: InSession, now: Now, at: At = No
 
 
 @router.get("/areas/{code}")
-def get_area(code: Code, view: Anyone, session: InSession, now: Now, at: At = None, level: Level | None = None) -> Json:
+def get_area(
+    code: Code, caller: Anyone, session: InSession, now: Now, at: At = None, level: Level | None = None
+) -> Json:
     """A district, town or community as a GeoJSON feature, with what it consists of."""
     at = at or now
     area = the_area(session, code, at=at, level=level)
@@ -107,7 +111,7 @@ def get_area(code: Code, view: Anyone, session: InSession, now: Now, at: At = No
             "parent_code": area.parent.code if area.parent else None,
             "area_m2": area.area_m2,
             "children": _children(session, area),
-            "grids": _grids_of(session, area, view=view, at=at),
+            "grids": _grids_of(session, area, caller=caller, at=at),
         },
     }
 
@@ -117,11 +121,18 @@ def _children(session: Session, area: Area) -> list[Json]:
     return [dict(row) for row in session.execute(query).mappings()]
 
 
-def _grids_of(session: Session, area: Area, *, view: Anyone, at: datetime) -> list[Json]:
-    codes = list(session.scalars(sa.select(Grid.code).where(Grid.id.in_(grids_below(area))).order_by(Grid.code)))
-    in_office = managers(session, at=at, grid_codes=codes)
+def _grids_of(session: Session, area: Area, *, caller: Caller, at: datetime) -> list[Json]:
+    communities = joinedload(Grid.community).joinedload(Area.parent).joinedload(Area.parent)
+    query = sa.select(Grid).where(Grid.id.in_(grids_below(area))).order_by(Grid.code)
+    # Not the outlines, which are most of a layer.
+    grids = session.scalars(query.options(communities.defer(Area.geom), defer(Grid.geom))).all()
+    in_office = managers(session, at=at, grid_codes=[grid.code for grid in grids])
     counts = count_by_grid(session, ReportFilter(area=area.code))
     return [
-        {"grid_code": code, "manager": manager_json(in_office.get(code), view), "report_count": counts.get(code, 0)}
-        for code in codes
+        {
+            "grid_code": grid.code,
+            "manager": manager_json(in_office.get(grid.code), caller, ground_of(grid)),
+            "report_count": counts.get(grid.code, 0),
+        }
+        for grid in grids
     ]

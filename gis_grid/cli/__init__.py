@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.console import Console
 
-from gis_grid.cli import assign, check, grids, managers, maps, places, reports, run
+from gis_grid.cli import assign, check, grids, managers, maps, places, reports, run, users
 from gis_grid.errors import GridError, InvalidInput, NotFound
 
 app = typer.Typer(
@@ -40,6 +40,21 @@ reports_app.command("load")(reports.load)
 reports_app.command("place")(reports.place)
 reports_app.command("export")(reports.export)
 app.add_typer(reports_app, name="reports")
+
+users_app = typer.Typer(no_args_is_help=True, help="Accounts of people, and what they may do where.")
+users_app.command("add")(users.add)
+users_app.command("passwd")(users.passwd)
+users_app.command("disable")(users.disable_account)
+users_app.command("grant")(users.grant)
+users_app.command("withdraw")(users.withdraw)
+users_app.command("list")(users.list_accounts)
+app.add_typer(users_app, name="users")
+
+keys_app = typer.Typer(no_args_is_help=True, help="Keys of other systems.")
+keys_app.command("add")(users.add_key_)
+keys_app.command("revoke")(users.revoke)
+keys_app.command("list")(users.list_keys)
+app.add_typer(keys_app, name="keys")
 
 map_app = typer.Typer(no_args_is_help=True, help="Draw a map into one HTML file that opens with no network.")
 map_app.command("heat")(maps.heat)

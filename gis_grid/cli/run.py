@@ -13,12 +13,15 @@ import uvicorn
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from api.app import create_app
+from gis_grid.accounts import has_accounts
 from gis_grid.backup import Manifest, backup, restore
 from gis_grid.cli.options import City, err, out, settings
 from gis_grid.demo import fill_with_demo
+from gis_grid.demo_accounts import add_demo_accounts
 from gis_grid.errors import InvalidInput
 from gis_grid.installation import Installation, by_system, open_database, open_installation, utc_now
 from gis_grid.layers import load_layer_file
+from gis_grid.permissions import EVERYWHERE
 from gis_grid.settings import Settings
 from gis_grid.territory import layer_in_force
 
@@ -26,7 +29,8 @@ from gis_grid.territory import layer_in_force
 def serve(
     *,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Add synthetic people, reports and patrols of the last 30 days.")
+        bool,
+        typer.Option("--demo", help="Add synthetic accounts, people, and reports and patrols of the last 30 days."),
     ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
@@ -36,6 +40,7 @@ def serve(
 ) -> None:
     """Run the service; the address is printed once it answers, Ctrl-C ends it.
 
+    Without any account, reports can be sent and the public view seen; `gis-grid users add` adds accounts.
     Browsers give a location only over https or on localhost: for phones, pass a certificate or put a proxy in front.
 
     Example: `gis-grid serve --demo --port 8000`
@@ -91,9 +96,6 @@ class _Announcing(uvicorn.Server):
             return
         host, port = sockets[0].getsockname()[:2]
         scheme = "https" if self.config.ssl_certfile else "http"
-        if self.installation.is_new:
-            kept = self.installation.settings.data / "staff-token"
-            out.print(f"Staff token (shown this once, kept in {kept}): {self.installation.staff_token}", soft_wrap=True)
         name = f"[{host}]" if ":" in host else host
         print(f"{self.installation.city.name} is ready at {scheme}://{name}:{port}/", flush=True)  # noqa: T201
 
@@ -107,15 +109,24 @@ def _prepare(installation: Installation, *, demo: bool) -> None:
                 load_layer_file(session, city.grids, city=city, by=by_system(), now=now)
         if demo:
             _fill(installation, progress, now)
+    with installation.sessions() as session:
+        if not has_accounts(session):
+            print("No account yet; add an administrator: gis-grid users add NAME --role administrator")  # noqa: T201
 
 
 def _fill(installation: Installation, progress: Progress, now: datetime) -> None:
     task = progress.add_task("Making 30 days of synthetic reports and patrols …", total=None)
     with installation.sessions.begin() as session:
         made = fill_with_demo(session, installation.city, snap_m=installation.settings.snap_m, now=now)
+        accounts = add_demo_accounts(session, passwords=installation.passwords, by=by_system(), now=now)
     progress.remove_task(task)
     if made:
         progress.console.print(f"Demo (synthetic): {made}")
+    if accounts:
+        print("Demo accounts (synthetic; these passwords are shown this once):")  # noqa: T201
+    for account in accounts:
+        scope = "everywhere" if account.scope == EVERYWHERE else f"in {account.scope.code}"
+        print(f"  {account.login:14} {account.password}  {account.role} {scope}")  # noqa: T201
 
 
 def _spinner() -> Progress:
@@ -128,7 +139,7 @@ def backup_all(
 ) -> None:
     """Write database and photos into one file, while the service may go on working.
 
-    The staff token is not in it.
+    The passwords of accounts are in it as hashes only.
 
     Example: `gis-grid backup minhang-2026-11-23.tar`
     """

@@ -8,7 +8,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from api.deps import ACCESS
+from api.deps import SESSION_COOKIE, asked_permission
 from api.errors import STATUS
 from gis_grid import errors
 from tests.api.sending import report, send
@@ -24,12 +24,12 @@ def functions(dependant: Dependant) -> Iterator[Any]:
         yield from functions(below)
 
 
-def test_every_route_says_who_may_call_it(client: TestClient) -> None:
+def test_every_route_says_which_permission_it_asks_for(client: TestClient) -> None:
     undeclared = [
         route.path
         for route in iter_route_contexts(client.app.routes)
         if (dependant := getattr(route, "dependant", None)) is not None
-        and len(set(ACCESS) & set(functions(dependant))) != 1
+        and len({asked for call in functions(dependant) if (asked := asked_permission(call))}) != 1
     ]
     bare = {route.path for route in iter_route_contexts(client.app.routes) if getattr(route, "dependant", None) is None}
 
@@ -84,19 +84,31 @@ def test_the_public_cannot_find_the_exact_point_by_narrowing_a_box(client: TestC
     assert (len(public["features"]), len(staff["features"])) == (0, 1)
 
 
-@pytest.mark.parametrize("header", ["Bearer wrong", "Bearer ", "Basic c3RhZmY=", "staff-token", "Bearer staff-token-"])
+@pytest.mark.parametrize(
+    "header", ["Bearer wrong", "Bearer ", "Basic c3RhZmY=", "token-of-admin", "Bearer token-of-admin-", "Bearer ggk_x"]
+)
 def test_a_wrong_token_is_refused_even_where_none_is_needed(client: TestClient, header: str) -> None:
     answer = client.get("/api/v1/reports", headers={"Authorization": header})
 
     assert (answer.status_code, answer.json()["error"]) == (401, "sign_in_needed")
 
 
-def test_a_staff_cookie_is_for_looking_only(client: TestClient) -> None:
+def test_a_cookie_alone_is_for_looking_only(client: TestClient) -> None:
     id_ = send(client, report())["id"]
-    client.cookies.set("gis_grid_staff", "staff-token")
+    client.cookies.set(SESSION_COOKIE, "cookie-of-admin")
 
     seen = client.get(f"/api/v1/reports/{id_}").json()["properties"]
     placed = client.post(f"/api/v1/reports/{id_}/placement", json={"grid_code": "310112001001001", "reason": "x"})
 
     assert "text" in seen
-    assert placed.status_code == 401
+    assert placed.status_code == 403
+
+
+def test_a_browsers_cookie_is_no_bearer_token_and_a_token_no_cookie(client: TestClient) -> None:
+    as_token = client.get("/api/v1/reports", headers={"Authorization": "Bearer cookie-of-admin"})
+    id_ = send(client, report())["id"]
+    client.cookies.set(SESSION_COOKIE, "token-of-admin")
+    as_cookie = client.get(f"/api/v1/reports/{id_}").json()["properties"]
+
+    assert as_token.status_code == 401
+    assert "text" not in as_cookie

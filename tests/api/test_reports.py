@@ -139,7 +139,7 @@ def test_each_change_says_who_by_which_channel_in_which_request(client: TestClie
     client.post(f"/api/v1/reports/{id_}/placement", json={"grid_code": FIRST_SQUARE, "reason": "x"}, headers=STAFF)
 
     changes = session.scalars(sa.select(Change).where(Change.key == id_).order_by(Change.id)).all()
-    assert [(change.who, change.channel) for change in changes] == [("anonymous", "api"), ("staff token", "api")]
+    assert [(change.who, change.channel) for change in changes] == [("anonymous", "api"), ("user:admin", "api")]
     assert changes[0].request_id == answer.headers["x-request-id"]
     assert changes[1].before == {"grid_code": FIRST_SQUARE, "method": "inside"}
     assert "李雷" not in str([change.after for change in changes])

@@ -18,7 +18,7 @@ from tests.browsers import PHONE
 @pytest.fixture
 def client(installation: Installation, clock: Callable[[], Any]) -> Iterator[TestClient]:
     with TestClient(create_app(installation, clock=clock), raise_server_exceptions=False) as client:
-        client.headers["accept"] = "text/html"
+        client.headers |= {"accept": "text/html", "origin": "http://testserver"}
         yield client
 
 

@@ -3,14 +3,18 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from playwright.sync_api import expect
+from sqlalchemy.orm import Session
 
 from api.app import create_app
-from api.deps import STAFF_COOKIE
+from api.deps import SESSION_COOKIE
+from gis_grid.database import Change
 from gis_grid.installation import Installation
 from tests.api.sending import report, send
 from tests.browsers import DESKTOP, PHONE
+from tests.builders import PASSWORD
 
 GRID = "310112001001001"
 PAGES = [
@@ -22,7 +26,7 @@ PAGES = [
     "/maps/district?show=reports",
     "/maps/heat",
     "/maps/blind-spots",
-    "/staff",
+    "/sign-in",
     "/staff/unplaced",
 ]
 SIZES = {"phone": PHONE, "desktop": DESKTOP | {"is_mobile": False, "has_touch": False}}
@@ -40,7 +44,7 @@ def reports(installation: Installation) -> None:
 @pytest.mark.parametrize("language", ["zh-CN", "en-GB"])
 def test_every_page_opens_without_outside_request_or_complaint(visiting: Any, size: str, language: str) -> None:
     with visiting(**SIZES[size], locale=language) as visit:
-        visit.context.add_cookies([{"name": STAFF_COOKIE, "value": "staff-token", "url": visit.site}])
+        visit.context.add_cookies([{"name": SESSION_COOKIE, "value": "cookie-of-admin", "url": visit.site}])
         widths = {}
         for path in PAGES:
             page = visit.open(path)
@@ -77,18 +81,36 @@ def test_a_choice_of_ground_takes_effect_at_once(visiting: Any) -> None:
 def test_staff_sign_in_place_a_report_and_sign_out(visiting: Any, reports: None) -> None:
     with visiting() as visit:
         page = visit.open("/staff/unplaced")
-        page.get_by_role("link", name="登录").click()
-        page.fill("#token", "wrong")
+        page.get_by_role("main").get_by_role("link", name="登录").click()
+        page.fill("#login", "admin")
+        page.fill("#password", "wrong")
         page.get_by_role("button", name="登录").click()
-        expect(page.get_by_role("alert")).to_contain_text("口令不对")
-        page.fill("#token", "staff-token")
+        expect(page.get_by_role("alert")).to_contain_text("登录名或密码不对")
+        page.fill("#login", "admin")
+        page.fill("#password", PASSWORD)
         page.get_by_role("button", name="登录").click()
         page.fill("[name=reason]", "电话核实")
         page.get_by_role("button", name="归格").click()
         expect(page.get_by_role("status")).to_contain_text("已归格")
-        page.goto(visit.site + "/staff")
+        page.goto(visit.site + "/sign-in")
         page.get_by_role("button", name="退出").click()
         page.wait_for_url(visit.site + "/")
 
         expect(page.locator(".as-staff")).to_have_count(0)
         assert visit.context.cookies() == []
+
+
+def test_a_report_from_a_signed_in_phone_bears_the_patrollers_name(visiting: Any, session: Session) -> None:
+    with visiting() as visit:
+        visit.context.add_cookies([{"name": SESSION_COOKIE, "value": "cookie-of-admin", "url": visit.site}])
+        page = visit.open("/report")
+        page.evaluate(
+            """async (report) => {
+              const {Outbox} = await import("/static/outbox.js");
+              const store = {reports: async () => [report], put: async () => {}};
+              await new Outbox(store, async () => {}).send({now: true});
+            }""",
+            {"id": (sent := report())["id"], "state": "unsent", "madeAt": 1, "tries": 0, "body": sent},
+        )
+
+    assert session.scalars(sa.select(Change.who).where(Change.thing == "report")).one() == "user:admin"

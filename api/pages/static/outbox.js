@@ -7,12 +7,18 @@ const EVERY_MS = 3000, FIRST_WAIT_MS = 4000, LONGEST_WAIT_MS = 60000;
 const REPORT_TIMEOUT_MS = 30000, PHOTO_TIMEOUT_MS = 180000;
 const PASSING = [401, 408, 425, 429];
 
+/* Who has signed in sends in their own name; without the token the service takes the report as anybody's. */
+const whose = () => {
+  const meta = document.querySelector("meta[name=csrf]");
+  return meta ? {"X-CSRF-Token": meta.content} : {};
+};
+
 /* {status, answer} or, where nothing of ours answered, null: no network, a timeout, a hotel's sign-in page. */
 const post = async (url, body, headers, timeoutMs) => {
   const patience = new AbortController();
   const timer = setTimeout(() => patience.abort(), timeoutMs);
   try {
-    const response = await fetch(url, {method: "POST", body, headers, signal: patience.signal, cache: "no-store", credentials: "same-origin"});
+    const response = await fetch(url, {method: "POST", body, headers: {...headers, ...whose()}, signal: patience.signal, cache: "no-store", credentials: "same-origin"});
     const answer = await response.json();
     return answer && typeof answer === "object" ? {status: response.status, answer} : null;
   } catch {

@@ -1,0 +1,251 @@
+"""Every route, called by every role, in scope and out of scope; the tables here are what is meant."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import iter_route_contexts
+from fastapi.testclient import TestClient
+from PIL import Image
+from sqlalchemy.orm import Session
+
+from api.deps import SESSION_COOKIE, asked_permission
+from gis_grid.installation import Installation
+from gis_grid.permissions import EVERYWHERE, Grant, Permission, Role, Scope, ScopeKind
+from gis_grid.tenures import NewTenure, appoint
+from tests.api.sending import report, send
+from tests.api.test_access import functions
+from tests.builders import BY, NOW, STAFF, add_signed_in, bearer
+
+GRID, COMMUNITY, TOWN = "310112001001001", "310112001001", "310112001"
+HERE = [Scope(ScopeKind.AREA, code) for code in (GRID, COMMUNITY, TOWN, "310112")]
+ELSEWHERE = [
+    Scope(ScopeKind.AREA, "310112001002"),
+    Scope(ScopeKind.AREA, "310112001001002"),
+    Scope(ScopeKind.AREA, "3101120010"),
+    Scope(ScopeKind.UNIT, COMMUNITY),
+]
+P = Permission
+
+ROUTES: dict[tuple[str, str], Permission] = {
+    ("GET", "/"): P.SEE_PUBLIC,
+    ("GET", "/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/grids/{code}"): P.SEE_PUBLIC,
+    ("GET", "/healthz"): P.SEE_PUBLIC,
+    ("GET", "/maps/areas/{code}/sheet"): P.SEE_PUBLIC,
+    ("GET", "/maps/blind-spots"): P.SEE_PUBLIC,
+    ("GET", "/maps/blind-spots/sheet"): P.SEE_PUBLIC,
+    ("GET", "/maps/district"): P.SEE_PUBLIC,
+    ("GET", "/maps/district/sheet"): P.SEE_PUBLIC,
+    ("GET", "/maps/grids/{code}/sheet"): P.SEE_PUBLIC,
+    ("GET", "/maps/heat"): P.SEE_PUBLIC,
+    ("GET", "/maps/heat/sheet"): P.SEE_PUBLIC,
+    ("GET", "/report"): P.SEE_PUBLIC,
+    ("GET", "/sign-in"): P.SEE_PUBLIC,
+    ("GET", "/staff"): P.SEE_PUBLIC,
+    ("GET", "/staff/unplaced"): P.PLACE_REPORT,
+    ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/grids"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/grids/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/locate"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
+    ("POST", "/api/v1/reports"): P.SEND_REPORT,
+    ("POST", "/api/v1/reports/batch"): P.SEND_REPORT,
+    ("POST", "/api/v1/reports/{report_id}/photos"): P.SEE_PHOTOS,
+    ("POST", "/api/v1/reports/{report_id}/placement"): P.PLACE_REPORT,
+    ("POST", "/api/v1/sign-in"): P.SEE_PUBLIC,
+    ("POST", "/api/v1/sign-out"): P.SEE_PUBLIC,
+    ("POST", "/sign-in"): P.SEE_PUBLIC,
+    ("POST", "/sign-out"): P.SEE_PUBLIC,
+    ("POST", "/staff/unplaced/{report_id}"): P.PLACE_REPORT,
+}
+# Who may do what is not open to all, written out once more: a slip in the table of powers shows here.
+ALLOWED: dict[Permission, set[Role]] = {
+    P.SEE_REPORT_DETAILS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER},
+    P.SEE_CONTACTS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PATROLLER, Role.PLANNER},
+    P.SEE_PHOTOS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PLANNER},
+    P.PLACE_REPORT: {Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.ADMINISTRATOR},
+}
+ENDS_SESSIONS = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out")}
+SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT}
+QUERIES = {"/api/v1/locate": {"lon": 121.4005, "lat": 31.1022}}
+
+
+def routes(client: TestClient) -> Iterator[tuple[str, str, Any]]:
+    for route in iter_route_contexts(client.app.routes):
+        if getattr(route, "dependant", None) is not None:
+            yield from ((method, route.path, route.dependant) for method in route.methods - {"HEAD"})
+
+
+def photo() -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(data, "JPEG")
+    return data.getvalue()
+
+
+@pytest.fixture
+def there(client: TestClient, session: Session) -> dict[str, str]:
+    """A report in the first square with a photo, and who answers for it."""
+    appoint(session, [NewTenure(GRID, "王芳", "书记", "居委会", "0-1", "10009", NOW, None)], by=BY, now=NOW)
+    session.commit()
+    sent = send(client, report())
+    token = {"X-Upload-Token": sent["upload_token"]}
+    client.post(f"/api/v1/reports/{sent['id']}/photos", files={"photo": ("p.jpg", photo())}, headers=token)
+    stored = client.get(f"/api/v1/reports/{sent['id']}", headers=STAFF).json()["properties"]["photos"][0]
+    return {"report_id": sent["id"], "sha256": stored["sha256"], "code": GRID}
+
+
+def call(client: TestClient, method: str, path: str, there: dict[str, str], headers: dict[str, str]) -> int:
+    code = COMMUNITY if "areas" in path else GRID
+    address = path.format(**there | {"code": code})
+    bodies: dict[str, dict[str, Any]] = {
+        "/api/v1/reports": {"json": report()},
+        "/api/v1/reports/batch": {"json": [report()]},
+        "/api/v1/reports/{report_id}/photos": {"files": {"photo": ("p.jpg", photo())}},
+        "/api/v1/reports/{report_id}/placement": {"json": {"grid_code": GRID, "reason": "x"}},
+        "/api/v1/sign-in": {"json": {"login": "nobody", "password": "wrong"}},
+        "/staff/unplaced/{report_id}": {"data": {"grid_code": GRID, "reason": "x"}},
+    }
+    body = bodies.get(path, {}) if method == "POST" else {"params": QUERIES.get(path)}
+    return client.request(method, address, headers=headers, follow_redirects=False, **body).status_code
+
+
+def test_the_table_has_every_route_with_the_permission_it_asks_for(client: TestClient) -> None:
+    declared = {
+        (method, path): next(asked for one in functions(dependant) if (asked := asked_permission(one)))
+        for method, path, dependant in routes(client)
+    }
+
+    assert declared == ROUTES
+
+
+@pytest.mark.parametrize("where", ["everywhere", "here", "elsewhere"])
+def test_each_role_may_call_what_the_table_says_and_nothing_else(
+    client: TestClient, session: Session, there: dict[str, str], where: str
+) -> None:
+    scopes = {"everywhere": [EVERYWHERE], "here": HERE, "elsewhere": ELSEWHERE}[where]
+    wrong = []
+    for role in Role:
+        for scope in scopes:
+            login = f"{role}-{scope.code}"
+            add_signed_in(session, login, [Grant(role, scope)])
+            walked = ROUTES if scope == scopes[0] else {key: asked for key, asked in ROUTES.items() if asked in SCOPED}
+            for (method, path), asked in walked.items():
+                if (method, path) in ENDS_SESSIONS or path.endswith("sign-in"):
+                    continue
+                is_queue = path.startswith("/staff/unplaced")
+                is_in_scope = where == "everywhere" or (where == "here" and not is_queue)
+                may = asked not in SCOPED or (role in ALLOWED[asked] and is_in_scope)
+                status = call(client, method, path, there, bearer(login))
+                if (status not in {401, 403}) != may or status >= 500:
+                    wrong.append((login, method, path, status))
+
+    assert wrong == []
+
+
+def test_nobody_in_particular_may_call_what_is_open_to_all(client: TestClient, there: dict[str, str]) -> None:
+    statuses = {key: call(client, *key, there, {}) for key in ROUTES if key not in ENDS_SESSIONS}
+
+    refused = {key for key, status in statuses.items() if status in {401, 403}}
+    wrong_password, no_origin = ("POST", "/api/v1/sign-in"), ("POST", "/sign-in")
+    assert refused == {key for key, asked in ROUTES.items() if asked in SCOPED} | {wrong_password, no_origin}
+
+
+@pytest.mark.parametrize("role", Role)
+def test_each_role_sees_of_a_report_what_it_may_in_its_scope_and_the_public_view_outside(
+    client: TestClient, session: Session, there: dict[str, str], role: Role
+) -> None:
+    path = f"/api/v1/reports/{there['report_id']}"
+    public = client.get(path).json()
+    add_signed_in(session, "everywhere", [Grant(role)])
+    for number, scope in enumerate(HERE):
+        add_signed_in(session, f"in-{number}", [Grant(role, scope)])
+    for number, scope in enumerate(ELSEWHERE):
+        add_signed_in(session, f"out-{number}", [Grant(role, scope)])
+
+    within = [
+        client.get(path, headers=bearer(login)).json() for login in ("everywhere", "in-0", "in-1", "in-2", "in-3")
+    ]
+    outside = [client.get(path, headers=bearer(f"out-{n}")).json() for n in range(len(ELSEWHERE))]
+
+    seen = {(key in one["properties"]) for one in within for key in ["text"]}
+    assert seen == {role in ALLOWED[P.SEE_REPORT_DETAILS]}
+    assert {"reporter" in one["properties"] for one in within} == {role in ALLOWED[P.SEE_CONTACTS]}
+    assert {"photos" in one["properties"] for one in within} == {role in ALLOWED[P.SEE_PHOTOS]}
+    assert {one["geometry"] == public["geometry"] for one in within} == {role not in ALLOWED[P.SEE_REPORT_DETAILS]}
+    assert outside == [public] * len(ELSEWHERE)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_answers_for_a_grid_is_named_to_who_may_see_contacts_there(
+    client: TestClient, session: Session, there: dict[str, str], role: Role
+) -> None:
+    add_signed_in(session, "within", [Grant(role, HERE[1])])
+    add_signed_in(session, "outside", [Grant(role, ELSEWHERE[0])])
+    paths = (f"/api/v1/grids/{GRID}", f"/api/v1/areas/{TOWN}", "/api/v1/locate?lon=121.4005&lat=31.1022")
+
+    named = {
+        login: {"王芳" in client.get(path, headers=bearer(login)).text for path in paths}
+        for login in ("within", "outside")
+    }
+
+    assert named == {"within": {role in ALLOWED[P.SEE_CONTACTS]}, "outside": {False}}
+
+
+def test_a_box_finds_no_exact_points_for_a_role_that_sees_only_some(
+    client: TestClient, session: Session, there: dict[str, str]
+) -> None:
+    add_signed_in(session, "elsewhere", [Grant(Role.OPERATOR, ELSEWHERE[0])])
+    box = {"bbox": "121.40049,31.10219,121.40051,31.10221"}
+
+    found = client.get("/api/v1/reports", params=box, headers=bearer("elsewhere")).json()["features"]
+
+    assert found == []
+
+
+def test_a_town_may_not_take_a_report_out_of_anothers_ground(
+    client: TestClient, session: Session, there: dict[str, str]
+) -> None:
+    add_signed_in(session, "second-row", [Grant(Role.DISPATCHER, Scope(ScopeKind.AREA, "310112001002"))])
+
+    statuses = [
+        client.post(
+            f"/api/v1/reports/{there['report_id']}/placement",
+            json={"grid_code": code, "reason": "x"},
+            headers=bearer("second-row"),
+        ).status_code
+        for code in ("310112001002001", GRID)
+    ]
+
+    assert statuses == [403, 403]
+
+
+def test_a_role_counts_only_while_it_is_held(client: TestClient, installation: Installation, session: Session) -> None:
+    from gis_grid.accounts import add_grant, end_grant
+
+    account = add_signed_in(session, "checker", [])
+    id_ = send(client)["id"]
+    seen = []
+    for change in (None, add_grant, end_grant):
+        if change is not None:
+            change(session, account, Grant(Role.CHECKER), by=BY, now=NOW)
+            session.commit()
+        seen.append("text" in client.get(f"/api/v1/reports/{id_}", headers=bearer("checker")).json()["properties"])
+
+    assert seen == [False, True, False]
+
+
+def test_a_page_shows_a_patroller_texts_and_no_contacts(
+    client: TestClient, session: Session, there: dict[str, str]
+) -> None:
+    add_signed_in(session, "patroller", [Grant(Role.PATROLLER, HERE[2])])
+    client.cookies.set(SESSION_COOKIE, "cookie-of-patroller")
+
+    pages = [client.get(path).text for path in (f"/grids/{GRID}", f"/areas/{COMMUNITY}")]
+
+    assert all("垃圾堆在小区门口" in page for page in pages)
+    assert not any(private in page for page in pages for private in ("李雷", "王芳", "10009"))
