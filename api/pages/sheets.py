@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import date, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ from gis_grid.database import Change
 from gis_grid.errors import InvalidInput, NotFound
 from gis_grid.instants import FIRST, LAST
 from gis_grid.patrols import TrackChunk
-from gis_grid.territory import Level, the_area, the_grid, the_layer
+from gis_grid.territory import GridLayer, Level, the_area, the_grid, the_layer
 from maps.assets import Served, render
 
 router = APIRouter(prefix="/maps")
@@ -38,28 +38,29 @@ class Drawn:
         self._kept: OrderedDict[Hashable, str] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, session: Session, key: Hashable, draw: Callable[[], folium.Map]) -> str:
-        """The sheet's HTML."""
-        whole = (key, *_latest(session))
+    def get(self, key: Hashable, draw: Callable[[], folium.Map]) -> str:
+        """The sheet's HTML; `key` names all that it shows."""
         with self._lock:
-            if whole in self._kept:
-                self._kept.move_to_end(whole)
-                return self._kept[whole]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
         text = render(draw(), assets=Served())
         with self._lock:
-            self._kept[whole] = text
+            self._kept[key] = text
             while len(self._kept) > KEPT_SHEETS:
                 self._kept.popitem(last=False)
         return text
 
 
-def _latest(session: Session) -> tuple[int | None, int | None]:
-    """What grows with all that is stored: every change and every patrol adds a row."""
-    query = sa.select(
-        sa.select(sa.func.max(Change.id)).scalar_subquery(), sa.select(sa.func.max(TrackChunk.id)).scalar_subquery()
-    )
-    change, chunk = session.execute(query).one()
-    return change, chunk
+# What grows with all that a sheet shows. Blind spots show no reports, so a new report need not draw them again.
+ALL = (Change, TrackChunk)
+PATROLS = (GridLayer, TrackChunk)
+
+
+def _latest(session: Session, tables: Iterable[type[Change | TrackChunk | GridLayer]]) -> tuple[int | None, ...]:
+    """The newest row of each table."""
+    newest = [sa.select(sa.func.max(table.id)).scalar_subquery() for table in tables]
+    return tuple(session.execute(sa.select(*newest)).one())
 
 
 @router.get("/district", response_class=HTMLResponse)
@@ -229,13 +230,21 @@ def blind_spots_sheet(
         session,
         ("blind spots", first, last, shift, now.date()),
         lambda: drawing.draw_blind_spots(session, city, first=first, last=last, shift=shift, now=now),
+        shows=PATROLS,
     )
     return sheet(text, city=city, view=view)
 
 
-def _drawn(request: Request, session: Session, key: Hashable, draw: Callable[[], folium.Map]) -> str:
+def _drawn(
+    request: Request,
+    session: Session,
+    key: Hashable,
+    draw: Callable[[], folium.Map],
+    *,
+    shows: Iterable[type[Change | TrackChunk | GridLayer]] = ALL,
+) -> str:
     drawn: Drawn = request.app.state.sheets
-    return drawn.get(session, key, draw)
+    return drawn.get((key, _latest(session, shows)), draw)
 
 
 def _window(since: date | None, until: date | None, *, today: date, days: int) -> tuple[date, date]:
