@@ -35,7 +35,7 @@ SUPERUSER = "postgres"
 OWNER = "gis_grid_owner"
 APP = "gis_grid_app"
 
-APT_LINE = "sudo apt-get install postgresql-15-postgis-3"
+APT_LINE = "sudo apt-get install postgresql-postgis"
 OLDEST_POSTGRES = 15
 OLDEST_POSTGIS = (3, 3)
 

@@ -452,7 +452,7 @@ def test_without_postgis_the_one_command_to_run_is_named(folder: Path, monkeypat
     bare = Installation(15, folder, folder)
     monkeypatch.setattr("gis_grid.embedded.installed_postgres", lambda: [bare])
 
-    with pytest.raises(Unavailable, match="run: sudo apt-get install postgresql-15-postgis-3"):
+    with pytest.raises(Unavailable, match="run: sudo apt-get install postgresql-postgis"):
         EmbeddedPostgis(folder).start()
     assert not (folder / "pgdata").exists()
 
