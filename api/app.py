@@ -8,7 +8,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from api import errors, pages
 from api.limits import Limits
-from api.routers import event_types, health, locate, photos, reports, territory
+from api.routers import event_types, health, locate, photos, reports, territory, units
 from gis_grid import __version__
 from gis_grid.installation import Installation, utc_now
 
@@ -31,7 +31,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     )
     app.state.installation = installation
     app.state.clock = clock
-    for router in (locate, reports, photos, territory, event_types, health):
+    for router in (locate, reports, photos, territory, units, event_types, health):
         app.include_router(router.router)
     pages.install(app)
     errors.install(app)

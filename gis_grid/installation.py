@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
-from gis_grid import patrols, photos, tenures  # noqa: F401 - their tables belong to Base.metadata
+from gis_grid import patrols, photos, rules, tenures  # noqa: F401 - their tables belong to Base.metadata
 from gis_grid.city import City, load_city
 from gis_grid.database import Base, By, connect, sessions
 from gis_grid.embedded import EmbeddedPostgis
@@ -92,6 +92,7 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         with factory.begin() as session:
             _claim(session, city)
             load_event_types(session, city.event_types)
+            rules.load_rules(session, city, now=utc_now(), by=by_system())
         token, is_new = _kept(settings.data / "staff-token")
         secret, _ = _kept(settings.data / "secret")
         try:

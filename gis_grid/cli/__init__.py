@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.console import Console
 
-from gis_grid.cli import assign, check, grids, managers, maps, places, reports, run
+from gis_grid.cli import assign, check, grids, managers, maps, places, reports, run, units
 from gis_grid.errors import GridError, InvalidInput, NotFound
 
 app = typer.Typer(
@@ -40,6 +40,16 @@ reports_app.command("load")(reports.load)
 reports_app.command("place")(reports.place)
 reports_app.command("export")(reports.export)
 app.add_typer(reports_app, name="reports")
+
+units_app = typer.Typer(
+    no_args_is_help=True, help="Departments, centres, stations and teams: who they are and what they do."
+)
+units_app.command("list")(units.list_)
+units_app.command("show")(units.show)
+units_app.command("load")(units.load)
+units_app.command("appoint")(units.appoint)
+units_app.command("gaps")(units.gaps)
+app.add_typer(units_app, name="units")
 
 map_app = typer.Typer(no_args_is_help=True, help="Draw a map into one HTML file that opens with no network.")
 map_app.command("heat")(maps.heat)
