@@ -1,9 +1,11 @@
 """An installation: one city's database, photos and secrets, opened and made ready."""
 
 import hashlib
+import logging
 import os
 import secrets
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,12 +19,16 @@ from gis_grid import patrols, photos, rules, tenures  # noqa: F401 - their table
 from gis_grid.city import City, load_city
 from gis_grid.database import Base, By, connect, sessions
 from gis_grid.embedded import EmbeddedPostgis
-from gis_grid.errors import Conflict, Forbidden
+from gis_grid.errors import Conflict, Forbidden, GridError
 from gis_grid.event_types import load_event_types
 from gis_grid.migrating import migrate
 from gis_grid.settings import Settings
 
 CLAIMING = 1  # advisory lock: two first starts at once
+STAFF_TOKEN = "staff-token"  # noqa: S105 - a file's name
+WATCH_S = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class CityRow(Base):
@@ -58,12 +64,19 @@ class Installation:
     sessions: sessionmaker[Session]
     staff_token: str
     secret: bytes
-    is_new: bool
 
     @property
     def photos(self) -> Path:
         """Folder of the original photos."""
         return self.settings.data / "photos"
+
+    def tell_staff_token(self) -> str | None:
+        """The staff token, to be shown to who runs the service; None when it was told before, by whatever program."""
+        try:
+            told(self.settings.data / STAFF_TOKEN).touch(0o600, exist_ok=False)
+        except FileExistsError:
+            return None
+        return self.staff_token
 
     def upload_token(self, report_id: object) -> str:
         """What lets a reporter add photos to their own report."""
@@ -74,7 +87,8 @@ class Installation:
 def open_installation(settings: Settings) -> Iterator[Installation]:
     """The installation, its database running, migrated and of the right city.
 
-    Without `database_url` the embedded PostGIS is started, and stopped at the end unless another program uses it.
+    Without `database_url` the embedded PostGIS is started, brought back when it is killed, and stopped at the end
+    unless another program uses it.
 
     Raises
     ------
@@ -82,7 +96,7 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         The database belongs to another city.
     """
     city = load_city(settings.city)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_database(settings) as (url, owner_url):
         owner = connect(owner_url, role=None, pool_size=1)
         migrate(owner)
@@ -93,10 +107,9 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
             _claim(session, city)
             load_event_types(session, city.event_types)
             rules.load_rules(session, city, now=utc_now(), by=by_system())
-        token, is_new = _kept(settings.data / "staff-token")
-        secret, _ = _kept(settings.data / "secret")
+        token, secret = _kept(settings.data / STAFF_TOKEN), _kept(settings.data / "secret")
         try:
-            yield Installation(settings, city, engine, owner_url, factory, token, secret.encode(), is_new)
+            yield Installation(settings, city, engine, owner_url, factory, token, secret.encode())
         finally:
             engine.dispose()
 
@@ -109,7 +122,34 @@ def open_database(settings: Settings) -> Iterator[tuple[str, str]]:
         return
     with EmbeddedPostgis(settings.data) as server:
         server.ensure_database("gis_grid")
-        yield server.url("gis_grid", role="gis_grid_app"), server.url("gis_grid", role="gis_grid_owner")
+        with _watched(server):
+            yield server.url("gis_grid", role="gis_grid_app"), server.url("gis_grid", role="gis_grid_owner")
+
+
+@contextmanager
+def _watched(server: EmbeddedPostgis) -> Iterator[None]:
+    """A thread sees to it, all the while, that the server runs."""
+    is_over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(server, is_over), name="database watcher", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+def _watch(server: EmbeddedPostgis, is_over: threading.Event) -> None:
+    fault = ""
+    while not is_over.wait(WATCH_S):
+        try:
+            if server.ensure_running():
+                log.warning("the database server of %s was gone and has been started again", server.folder)
+            fault = ""
+        except (GridError, OSError) as error:  # a full disk, say: it may pass
+            if str(error) != fault:
+                log.error("%s", error)  # noqa: TRY400 - the message says it all
+            fault = str(error)
 
 
 def _claim(session: Session, city: City) -> None:
@@ -127,15 +167,20 @@ def _claim(session: Session, city: City) -> None:
         )
 
 
-def _kept(path: Path) -> tuple[str, bool]:
-    """A secret that is made once and lies in a file only its owner can read; and whether it was made now."""
+def told(path: Path) -> Path:
+    """The file whose being there says that the secret in `path` was shown."""
+    return path.with_name(f"{path.name}.told")
+
+
+def _kept(path: Path) -> str:
+    """A secret that is made once and lies in a file only its owner can read."""
     if not path.exists():
+        told(path).unlink(missing_ok=True)  # of one that was taken away, to have another
         _publish(path, secrets.token_urlsafe(32))
-        return path.read_text(encoding="ascii").strip(), True
     mode = path.lstat().st_mode & 0o777
     if mode & 0o077 or path.is_symlink():
         raise Forbidden(f"{path} can be read by others (mode {mode:o}); run chmod 600 {path}")
-    return path.read_text(encoding="ascii").strip(), False
+    return path.read_text(encoding="ascii").strip()
 
 
 def _publish(path: Path, token: str) -> None:

@@ -80,7 +80,7 @@ def installation(
     load_squares(session)
     settings = Settings(data=tmp_path)
     return Installation(
-        settings, load_city(), engine, cluster.url(database), sessions(engine), "staff-token", b"secret", is_new=True
+        settings, load_city(), engine, cluster.url(database), sessions(engine), "staff-token", b"secret"
     )
 
 

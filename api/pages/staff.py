@@ -11,7 +11,7 @@ from fastapi import APIRouter, Cookie, Depends, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
-from api.deps import STAFF_COOKIE, Anyone, InSession, Now, Staff, Text, TheInstallation, View
+from api.deps import STAFF_COOKIE, Anyone, InSession, Now, Plain, Staff, TheInstallation, View
 from api.errors import SignInNeeded
 from api.pages import figures
 from api.pages.rendering import page, say
@@ -25,7 +25,7 @@ from gis_grid.territory import layer_in_force
 router = APIRouter(prefix="/staff")
 LISTED = 100
 SIGNED_IN_S = 12 * 3600
-Field = Annotated[Text, Form(max_length=1000)]
+Field = Annotated[str, Form(max_length=1000), Plain]
 
 
 @router.get("", response_class=HTMLResponse)

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import ssl
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from gis_grid.backup import Manifest, backup, restore
 from gis_grid.cli.options import City, err, out, settings
 from gis_grid.demo import fill_with_demo
 from gis_grid.errors import InvalidInput
-from gis_grid.installation import Installation, by_system, open_database, open_installation, utc_now
+from gis_grid.installation import STAFF_TOKEN, Installation, by_system, open_database, open_installation, utc_now
 from gis_grid.layers import load_layer_file
 from gis_grid.settings import Settings
 from gis_grid.territory import layer_in_force
@@ -42,6 +43,8 @@ def serve(
     """
     if (tls_cert is None) != (tls_key is None):
         raise InvalidInput("--tls-cert and --tls-key go together: give both or neither")
+    if tls_cert is not None and tls_key is not None:
+        _check_pair(tls_cert, tls_key)
     listener = _listen(host, port)
     signal.signal(signal.SIGTERM, _leave)
     try:
@@ -53,7 +56,8 @@ def serve(
                 ssl_certfile=tls_cert,
                 ssl_keyfile=tls_key,
                 server_header=False,
-                proxy_headers=False,
+                proxy_headers=True,
+                forwarded_allow_ips="127.0.0.1,::1",  # anybody else could claim any scheme and address
                 timeout_graceful_shutdown=10,
             )
             _Announcing(config, installation).run(sockets=[listener])
@@ -64,6 +68,15 @@ def serve(
 def _leave(_signal: int, _frame: FrameType | None) -> None:
     # Unwinds through the context managers, so that the embedded database is left in order.
     sys.exit(0)
+
+
+def _check_pair(cert: Path, key: Path) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidInput(
+            f"--tls-cert {cert} and --tls-key {key} are no certificate with its key, both PEM: {error}"
+        ) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -91,9 +104,9 @@ class _Announcing(uvicorn.Server):
             return
         host, port = sockets[0].getsockname()[:2]
         scheme = "https" if self.config.ssl_certfile else "http"
-        if self.installation.is_new:
-            kept = self.installation.settings.data / "staff-token"
-            out.print(f"Staff token (shown this once, kept in {kept}): {self.installation.staff_token}", soft_wrap=True)
+        if token := self.installation.tell_staff_token():
+            kept = self.installation.settings.data / STAFF_TOKEN
+            out.print(f"Staff token (shown this once, kept in {kept}): {token}", soft_wrap=True)
         name = f"[{host}]" if ":" in host else host
         print(f"{self.installation.city.name} is ready at {scheme}://{name}:{port}/", flush=True)  # noqa: T201
 

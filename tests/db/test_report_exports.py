@@ -61,6 +61,14 @@ def test_a_staff_export_has_all_and_defuses_formulas(three: Installation, tmp_pa
     assert (rows[2]["lon"], rows[2]["lat"]) == (GOOD["x"], GOOD["y"])
 
 
+def test_an_export_with_contacts_can_be_read_by_its_owner_alone(three: Installation, tmp_path: Path) -> None:
+    for name, is_public in (("staff.csv", False), ("staff.gpkg", False), ("public.csv", True)):
+        export(three, tmp_path / name, is_public=is_public)
+
+    modes = [(tmp_path / name).stat().st_mode & 0o077 for name in ("staff.csv", "staff.gpkg", "public.csv")]
+    assert modes == [0, 0, 0o044]
+
+
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\tx", "\rx", "\n=1", "＝1"])
 def test_what_starts_a_formula_is_defused(text: str) -> None:
     assert defused(text) == f"'{text}"
