@@ -13,7 +13,7 @@ from functools import cache
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Request
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from api.errors import SignInNeeded
@@ -211,6 +211,18 @@ def _plain(text: str) -> str:
     return text
 
 
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+def _dated(at: object) -> object:
+    if isinstance(at, (int, float)):
+        raise ValueError("is a number; write a time such as 2026-01-31T08:00:00+08:00")  # noqa: TRY004 - pydantic
+    return at
+
+
 def _utc(at: datetime) -> datetime:
     try:
         return as_utc(at)
@@ -219,7 +231,8 @@ def _utc(at: datetime) -> datetime:
 
 
 Code = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.\-]{1,40}$")]
-Text = Annotated[str, AfterValidator(_plain)]
-Instant = Annotated[datetime, AfterValidator(_utc)]
+Plain = AfterValidator(_plain)
+Filled = AfterValidator(_filled)
+Instant = Annotated[datetime, BeforeValidator(_dated), AfterValidator(_utc)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Json = dict[str, Any]

@@ -66,15 +66,30 @@ def _answer(request: Request, status: int, body: dict[str, Any], headers: dict[s
     return JSONResponse(body, status, headers)
 
 
-def _fields(error: RequestValidationError) -> list[dict[str, str]]:
+def fields_of(faults: Sequence[Any]) -> list[dict[str, str]]:
     """Which field is wrong and why, without the input: it may hold what JSON cannot."""
-    found = []
-    for fault in error.errors():
-        where = [str(part) for part in fault["loc"] if part not in {"body", "query", "path", "header"}]
-        field = ".".join(where) or str(fault["loc"][0])
-        message = str(fault["msg"]).removeprefix("Value error, ")
-        found.append({"field": _printable(field), "message": _printable(message)})
-    return found
+    return [{"field": _field(fault), "message": _message(fault)} for fault in faults]
+
+
+def _field(fault: Any) -> str:
+    where = [str(part) for part in fault["loc"]]
+    if where and where[0] in {"query", "path", "header"}:
+        return _printable(where[1])
+    inside = where[1:] if where and where[0] == "body" else where
+    return _printable(".".join(inside)) if inside and fault["type"] != "json_invalid" else "body"
+
+
+def _message(fault: Any) -> str:
+    if fault["type"] in {"model_type", "model_attributes_type"}:
+        return "expected a JSON object"
+    return _printable(str(fault["msg"]).removeprefix("Value error, "))
+
+
+def problem_of(error: GridError) -> dict[str, Any]:
+    """The body of the answer to a domain error."""
+    message = _printable(str(error))
+    named = error.fields if isinstance(error, InvalidInput) else ()
+    return problem(status_of(error), message, fields=[{"field": field, "message": message} for field in named])
 
 
 def _printable(text: str) -> str:
@@ -90,11 +105,11 @@ def install(app: FastAPI) -> None:
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
         if isinstance(error, TooMany):
             headers = {"Retry-After": str(error.retry_after_s)}
-        return _answer(request, status, problem(status, _printable(str(error))), headers)
+        return _answer(request, status, problem_of(error), headers)
 
     @app.exception_handler(RequestValidationError)
     def _(request: Request, error: RequestValidationError) -> Response:
-        fields = _fields(error)
+        fields = fields_of(error.errors())
         message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in fields)
         return _answer(request, 422, problem(422, message[:2000], fields=fields))
 

@@ -25,8 +25,8 @@ from typing import IO, Any, Self
 
 import psycopg2
 from psycopg2 import sql
-from sqlalchemy import make_url
 
+from gis_grid.database import database_address
 from gis_grid.embedded import APP, APT_LINE, installed_postgres
 from gis_grid.errors import Conflict, InvalidInput, Unavailable
 from gis_grid.geo.whole_files import sync
@@ -311,7 +311,7 @@ def _refuse_photos(folder: Path) -> None:
 
 
 def _connect_options(database_url: str) -> dict[str, Any]:
-    url = make_url(database_url)
+    url = database_address(database_url)
     return {**url.translate_connect_args(username="user", database="dbname"), **url.query}
 
 

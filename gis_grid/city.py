@@ -43,6 +43,8 @@ class City:
         How many grids a complete layer has, None where that is not fixed.
     grids, outline, towns, reference_layer, event_types
         Files, absolute; None where the city has none.
+    rules
+        Folder of units.csv, routing.csv and so on, absolute; None for a city with a centre and nothing more.
     """
 
     name: str
@@ -57,6 +59,7 @@ class City:
     outline: Path | None = None
     towns: Path | None = None
     reference_layer: Path | None = None
+    rules: Path | None = None
     basemap: Basemap | None = None
     hotline: str | None = None
 
@@ -96,6 +99,7 @@ OPTIONAL = {
     "towns": str,
     "reference_layer": str,
     "event_types": str,
+    "rules": str,
     "basemap": dict,
     "hotline": str,
 }
@@ -133,6 +137,8 @@ def _wrong(table: Mapping[str, Any], folder: Path) -> list[str]:
         for key in FILES
         if isinstance(table.get(key), str) and _file(folder, table[key]) is None
     ]
+    if isinstance(table.get("rules"), str) and not (folder / table["rules"]).is_dir():
+        lost.append(f"rules {table['rules']!r} is not a folder")
     return [fault for fault in found if fault] + lost
 
 
@@ -179,7 +185,9 @@ def _file(folder: Path, name: str) -> Path | None:
 
 def _city(table: Mapping[str, Any], folder: Path) -> City:
     files: dict[str, Any] = {key: _file(folder, table[key]) for key in FILES if key in table}
-    rest = {key: value for key, value in table.items() if key not in FILES and key != "basemap"}
+    if "rules" in table:
+        files["rules"] = (folder / table["rules"]).resolve()
+    rest = {key: value for key, value in table.items() if key not in {*FILES, "rules", "basemap"}}
     rest.setdefault("name_en", table["name"])
     files.setdefault("event_types", CITIES / "minhang" / "event_types.csv")
     basemap = Basemap(**table["basemap"]) if "basemap" in table else None

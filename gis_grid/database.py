@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
+from gis_grid.errors import InvalidInput
+
 APP_ROLE = "gis_grid_app"
 
 NAMING = {
@@ -40,10 +42,31 @@ def connect(url: str, *, role: str | None = APP_ROLE, pool_size: int = 10) -> sa
 
     The role is a start-up option, so a rolled-back transaction can't drop back to the owner's rights.
     """
+    address = database_address(url)
     options = "-c timezone=UTC" + (f" -c role={role}" if role else "")
     return sa.create_engine(
-        url, pool_size=pool_size, max_overflow=20, pool_pre_ping=True, connect_args={"options": options}
+        address, pool_size=pool_size, max_overflow=20, pool_pre_ping=True, connect_args={"options": options}
     )
+
+
+def database_address(url: str) -> sa.URL:
+    """The address as SQLAlchemy takes it, with the driver this program brings.
+
+    Raises
+    ------
+    InvalidInput
+        Not the address of a PostgreSQL database.
+    """
+    example = "expected one like postgresql://user@host:5432/name"
+    try:
+        address = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise InvalidInput(f"the database address is none; {example}") from error
+    if address.drivername in {"postgres", "postgresql"}:
+        address = address.set(drivername="postgresql+psycopg2")
+    if address.drivername != "postgresql+psycopg2":
+        raise InvalidInput(f"the database address begins with {address.drivername}; {example}")
+    return address
 
 
 def sessions(engine: sa.Engine) -> sessionmaker[Session]:

@@ -22,6 +22,7 @@ from gis_grid.patrols import store_fixes
 from gis_grid.reports import Kind, NewReport, Report, Source, file_reports
 from gis_grid.tenures import NewTenure, appoint, grids_without_manager
 from gis_grid.territory import grids_frame, the_layer
+from gis_grid.units import NewHolder, appoint_holders, vacant_posts
 
 SEED = 310112
 DAYS = 30
@@ -65,10 +66,11 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, now: datetime
     grids = grids_frame(session, layer)
     rng = np.random.default_rng(SEED)
     appointed = appoint(session, _tenures(session, grids, rng, now), by=BY, now=now, is_synthetic=True)
+    held = appoint_holders(session, _holders(session, rng, now), by=BY, now=now, is_synthetic=True)
     filed = _file(session, city, grids, rng, snap_m=snap_m, now=now)
     fixes = _fixes(grids, city, rng, now)
     store_fixes(session, fixes, city=city, source="demo", is_synthetic=True)
-    return f"{appointed} grid managers, {filed} reports, {fixes['track'].nunique()} patrols"
+    return f"{appointed} grid managers, {held} holders of posts, {filed} reports, {fixes['track'].nunique()} patrols"
 
 
 def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime) -> Iterator[NewTenure]:
@@ -77,10 +79,9 @@ def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime)
     for number, row in enumerate(grids.itertuples(), start=1):
         if row.grid_code not in vacant:
             continue
-        name = rng.choice(list(SURNAMES)) + "".join(rng.choice(list(GIVEN), 2))
         yield NewTenure(
             grid_code=row.grid_code,
-            name=f"{name}(示例)",
+            name=_name(rng),
             post=str(rng.choice(posts)).format(community=row.community, town=row.town),
             unit=f"{row.town}城市综合管理大联动分中心",
             # No such numbers exist: area code 000, mobile prefix 100.
@@ -89,6 +90,22 @@ def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime)
             since=now - timedelta(days=400),
             until=None,
         )
+
+
+def _holders(session: Session, rng: Rng, now: datetime) -> Iterator[NewHolder]:
+    for number, post in enumerate(vacant_posts(session, at=now), start=1):
+        yield NewHolder(
+            unit_code=post.unit_code,
+            title=post.title,
+            name=_name(rng),
+            own_phone=f"1000001{number:04d}",
+            since=now,
+            until=None,
+        )
+
+
+def _name(rng: Rng) -> str:
+    return f"{rng.choice(list(SURNAMES))}{''.join(rng.choice(list(GIVEN), 2))}(示例)"
 
 
 def _file(session: Session, city: City, grids: gpd.GeoDataFrame, rng: Rng, *, snap_m: float, now: datetime) -> int:

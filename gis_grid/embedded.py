@@ -35,7 +35,7 @@ SUPERUSER = "postgres"
 OWNER = "gis_grid_owner"
 APP = "gis_grid_app"
 
-APT_LINE = "sudo apt-get install postgresql-15-postgis-3"
+APT_LINE = "sudo apt-get install postgresql-postgis"
 OLDEST_POSTGRES = 15
 OLDEST_POSTGIS = (3, 3)
 
@@ -184,6 +184,25 @@ class EmbeddedPostgis:
             self.stop()
             raise
         return self
+
+    def ensure_running(self) -> bool:
+        """Bring back the server if it was killed since `start`; True when it was.
+
+        For a thread that asks again and again: one connection while the server answers, and no waiting for one that
+        lives but does not answer.
+
+        Raises
+        ------
+        Unavailable
+            The server does not start.
+        """
+        if self._refusal() is None:
+            return False
+        with self._alone():
+            if self._users is None:
+                return False  # stopped, by ourselves
+            self._ensure_alias()  # which lies in /tmp, where things get cleaned away
+            return self._launch_if_dead()
 
     def stop(self) -> bool:
         """Leave the cluster; True when that stopped the server, False when another program still uses it."""
@@ -335,16 +354,22 @@ class EmbeddedPostgis:
         """Return once the server answers, started here if need be."""
         deadline = time.monotonic() + _WAIT_S
         while (refusal := self._refusal()) is not None:
-            lock = self._try_data_lock()
-            if lock is not None:
-                try:
-                    self._launch(lock)
-                finally:
-                    os.close(lock)
+            if self._launch_if_dead():
                 return
             if time.monotonic() > deadline:
                 raise Unavailable(f"a server lives but does not answer: {refusal}")
             time.sleep(0.05)
+
+    def _launch_if_dead(self) -> bool:
+        """Start the server unless a process of it lives; True when it was started."""
+        lock = self._try_data_lock()
+        if lock is None:
+            return False
+        try:
+            self._launch(lock)
+        finally:
+            os.close(lock)
+        return True
 
     def _refusal(self) -> str | None:
         try:

@@ -13,7 +13,17 @@ class NotFound(GridError):
 
 
 class InvalidInput(GridError):
-    """The input cannot be used; the message names the field and what was expected."""
+    """The input cannot be used; the message names the field and what was expected.
+
+    Parameters
+    ----------
+    fields
+        Names of the fields at fault, for whoever shows the message beside them.
+    """
+
+    def __init__(self, message: str, *, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class Conflict(GridError):

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gis_grid.database import Base
-from gis_grid.errors import InvalidInput
+from gis_grid.errors import InvalidInput, NotFound
 
 COLUMNS = ("code", "parent_code", "family", "name", "name_en", "is_example")
 
@@ -39,6 +39,14 @@ def load_event_types(session: Session, path: Path) -> int:
     renamed = {key: statement.excluded[key] for key in COLUMNS if key != "code"}
     session.execute(statement.on_conflict_do_update(index_elements=[EventType.code], set_=renamed), rows)
     return len(rows)
+
+
+def the_event_type(session: Session, code: str) -> EventType:
+    """The class or type with this code, or `NotFound`."""
+    found = session.get(EventType, code)
+    if found is None:
+        raise NotFound(f"event_type: {code!r} is not in the city's list of event types")
+    return found
 
 
 def read_event_types(path: Path) -> list[dict[str, str | bool | None]]:

@@ -1,9 +1,11 @@
 """An installation: one city's database, photos and secrets, opened and made ready."""
 
 import hashlib
+import logging
 import os
 import secrets
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,13 +19,16 @@ from gis_grid import patrols, photos, rate_limits, rules, sign_in, tenures  # no
 from gis_grid.city import City, load_city
 from gis_grid.database import Base, By, connect, sessions
 from gis_grid.embedded import EmbeddedPostgis
-from gis_grid.errors import Conflict, Forbidden
+from gis_grid.errors import Conflict, Forbidden, GridError
 from gis_grid.event_types import load_event_types
 from gis_grid.migrating import migrate
 from gis_grid.passwords import Passwords
 from gis_grid.settings import Settings
 
 CLAIMING = 1  # advisory lock: two first starts at once
+WATCH_S = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class CityRow(Base):
@@ -79,7 +84,8 @@ class Installation:
 def open_installation(settings: Settings) -> Iterator[Installation]:
     """The installation, its database running, migrated and of the right city.
 
-    Without `database_url` the embedded PostGIS is started, and stopped at the end unless another program uses it.
+    Without `database_url` the embedded PostGIS is started, brought back when it is killed, and stopped at the end
+    unless another program uses it.
 
     Raises
     ------
@@ -87,7 +93,7 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         The database belongs to another city.
     """
     city = load_city(settings.city)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_database(settings) as (url, owner_url):
         owner = connect(owner_url, role=None, pool_size=1)
         migrate(owner)
@@ -97,6 +103,7 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         with factory.begin() as session:
             _claim(session, city)
             load_event_types(session, city.event_types)
+            rules.load_rules(session, city, now=utc_now(), by=by_system())
         secret = _kept(settings.data / "secret")
         try:
             yield Installation(settings, city, engine, owner_url, factory, secret.encode())
@@ -112,7 +119,34 @@ def open_database(settings: Settings) -> Iterator[tuple[str, str]]:
         return
     with EmbeddedPostgis(settings.data) as server:
         server.ensure_database("gis_grid")
-        yield server.url("gis_grid", role="gis_grid_app"), server.url("gis_grid", role="gis_grid_owner")
+        with _watched(server):
+            yield server.url("gis_grid", role="gis_grid_app"), server.url("gis_grid", role="gis_grid_owner")
+
+
+@contextmanager
+def _watched(server: EmbeddedPostgis) -> Iterator[None]:
+    """A thread sees to it, all the while, that the server runs."""
+    is_over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(server, is_over), name="database watcher", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+def _watch(server: EmbeddedPostgis, is_over: threading.Event) -> None:
+    fault = ""
+    while not is_over.wait(WATCH_S):
+        try:
+            if server.ensure_running():
+                log.warning("the database server of %s was gone and has been started again", server.folder)
+            fault = ""
+        except (GridError, OSError) as error:  # a full disk, say: it may pass
+            if str(error) != fault:
+                log.error("%s", error)  # noqa: TRY400 - the message says it all
+            fault = str(error)
 
 
 def _claim(session: Session, city: City) -> None:
@@ -134,7 +168,6 @@ def _kept(path: Path) -> str:
     """A secret that is made once and lies in a file only its owner can read."""
     if not path.exists():
         _publish(path, secrets.token_urlsafe(32))
-        return path.read_text(encoding="ascii").strip()
     mode = path.lstat().st_mode & 0o777
     if mode & 0o077 or path.is_symlink():
         raise Forbidden(f"{path} can be read by others (mode {mode:o}); run chmod 600 {path}")

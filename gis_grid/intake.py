@@ -93,7 +93,10 @@ class Intake:
         point = converted(lon, lat, datum, bounds=self.bounds)
         public_lon, public_lat = coarsen(point.lon, point.lat, metric_crs=self.metric_crs)
         if not (np.isfinite(public_lon) and np.isfinite(public_lat)):
-            raise InvalidInput(f"lon, lat: {lon}, {lat} lies where the city's {self.metric_crs} has no coordinates")
+            raise InvalidInput(
+                f"lon, lat: {lon}, {lat} lies where the city's {self.metric_crs} has no coordinates",
+                fields=("lon", "lat"),
+            )
         return NewReport(
             id=id_ or uuid.uuid4(),
             sent=LonLat(lon, lat),

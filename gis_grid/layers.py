@@ -19,6 +19,7 @@ from gis_grid.geo.layer_files import read_grids, read_ground, read_towns
 from gis_grid.geo.placing import made_valid
 from gis_grid.geo.repair import RepairReport, repair_tiling
 from gis_grid.geo.tiling import check_tiling
+from gis_grid.rules import load_rules
 from gis_grid.territory import GridLayer, load_layer
 
 # Faults that nobody can accept: without a valid polygon in degrees and a code of its own there is no grid.
@@ -103,6 +104,8 @@ def load_layer_file(
         now=now,
         by=by,
     )
+    # Units that stand for every town or community begin with the first layer that has them.
+    load_rules(session, city, now=now, by=by)
     return Loaded(layer, report, repair)
 
 

@@ -60,7 +60,7 @@ def decode(data: bytes) -> Decoded:
         Not JPEG, PNG or WebP, damaged, over 10 MB, or over 40 megapixels.
     """
     if len(data) > MAX_BYTES:
-        raise NotAPhoto(f"photo: {len(data)} bytes; at most {MAX_BYTES} are taken")
+        raise NotAPhoto(f"photo: {len(data)} bytes; at most {MAX_BYTES} are taken", fields=("photo",))
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
             width, height = image.size
@@ -68,9 +68,9 @@ def decode(data: bytes) -> Decoded:
             if is_small := width * height <= MAX_PIXELS:
                 image.load()
     except Exception as error:
-        raise NotAPhoto(f"photo: not a whole JPEG, PNG or WebP image ({error})") from error
+        raise NotAPhoto("photo: not a whole JPEG, PNG or WebP image", fields=("photo",)) from error
     if not is_small:
-        raise NotAPhoto(f"photo: {width} × {height} pixels; at most {MAX_PIXELS} in all are taken")
+        raise NotAPhoto(f"photo: {width} × {height} pixels; at most {MAX_PIXELS} in all are taken", fields=("photo",))
     return Decoded(media_type, width, height)
 
 

@@ -58,7 +58,10 @@ def export_reports(
     if writer is None:
         raise InvalidInput(f"{path}: expected a file ending in .csv, .geojson, .gpkg or .parquet")
     done = 0
-    with whole_file(path) as draft, writer(draft, _schema(is_public=which.is_public)) as write:
+    with (
+        whole_file(path, is_private=not which.is_public) as draft,
+        writer(draft, _schema(is_public=which.is_public)) as write,
+    ):
         for rows in _rows(session, which):
             write(rows)
             done += len(rows)

@@ -105,7 +105,7 @@ def load_report_file(
     with ExitStack() as stack:
         reject: Reject = _refuse
         if rejects is not None:
-            reject = stack.enter_context(table.rejects(stack.enter_context(whole_file(rejects))))
+            reject = stack.enter_context(table.rejects(stack.enter_context(whole_file(rejects, is_private=True))))
         for batch in _batches(table.rows()):
             reject(loading.load(batch))
             tell("Storing", loading.rows, total)

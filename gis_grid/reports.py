@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from geoalchemy2 import Geometry, WKBElement
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.orm import Mapped, Session, aliased, joinedload, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, aliased, defer, joinedload, mapped_column, relationship
 
 from gis_grid.database import Base, By, Change, change
 from gis_grid.errors import Conflict, GridError, InvalidInput, NotFound
@@ -252,11 +252,20 @@ def file_reports(
 
 def _fault(item: NewReport, types: set[str], now: datetime) -> GridError | None:
     if item.event_type not in types:
-        return UnknownEventType(f"event_type: {item.event_type!r} is not in the city's list of event types")
+        return UnknownEventType(
+            f"event_type: {item.event_type!r} is not in the city's list of event types", fields=("event_type",)
+        )
+    if not item.text.strip():
+        return InvalidInput("text: is empty", fields=("text",))
     if item.accuracy_m is not None and not MIN_ACCURACY_M <= item.accuracy_m <= MAX_ACCURACY_M:
-        return InvalidInput(f"accuracy_m: {item.accuracy_m} m is not between {MIN_ACCURACY_M} and {MAX_ACCURACY_M:g} m")
+        return InvalidInput(
+            f"accuracy_m: {item.accuracy_m} m is not between {MIN_ACCURACY_M} and {MAX_ACCURACY_M:g} m",
+            fields=("accuracy_m",),
+        )
     if item.observed_at is not None and item.observed_at > now + FUTURE:
-        return InvalidInput(f"observed_at: {item.observed_at.isoformat()} lies more than a day ahead")
+        return InvalidInput(
+            f"observed_at: {item.observed_at.isoformat()} lies more than a day ahead", fields=("observed_at",)
+        )
     return None
 
 
@@ -345,6 +354,8 @@ def place_by_hand(
 
     The grid is looked up in the layer in force when the problem was observed, else received.
     """
+    if not reason.strip():
+        raise InvalidInput("reason: is empty", fields=("reason",))
     report = the_report(session, report_id, for_update=True)
     grid = the_grid(session, grid_code, at=report.observed_at or report.received_at)
     before = {"grid_code": report.grid.code if report.grid else None, "method": report.method}
@@ -424,7 +435,14 @@ def find_reports(
     query = sa.select(Report).where(*which.conditions()).order_by(Report.received_at.desc(), Report.id.desc())
     if after is not None:
         query = query.where(key < sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
-    return list(session.scalars(query.options(joinedload(Report.grid).joinedload(Grid.community)).limit(limit)))
+    # Names are wanted, not outlines: those would be most of what is read.
+    with_names = (
+        joinedload(Report.grid).options(
+            defer(Grid.geom),
+            joinedload(Grid.community).options(defer(Area.geom), joinedload(Area.parent).defer(Area.geom)),
+        ),
+    )
+    return list(session.scalars(query.options(*with_names).limit(limit)))
 
 
 def count_by_grid(session: Session, which: ReportFilter) -> dict[str, int]:

@@ -45,6 +45,7 @@ def test_a_city_without_a_list_of_event_types_gets_minhangs(tmp_path: Path) -> N
         ('adcode = "1"\nmetric_crs = "EPSG:0"', "EPSG:0"),
         ('adcode = "1"\ncode_pattern = "("', "not a regular expression"),
         ('adcode = "1"\noutline = "nowhere.geojson"', "nowhere.geojson"),
+        ('adcode = "1"\nrules = "nowhere"', "is not a folder"),
         ('adcode = "1"\ncolour = "red"', "colour is not a key"),
         ('adcode = "1"\n[basemap]\nurl = "x"', "basemap needs url and attribution"),
         ('adcode = "1"\n[basemap]\nurl = "x"\nattribution = "y"\ndatum = "z"', "basemap.datum"),

@@ -7,6 +7,8 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ from typing import Any
 
 import geopandas as gpd
 import pytest
+import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -44,15 +47,57 @@ def run(cluster: EmbeddedPostgis, database: str, tmp_path: Path, monkeypatch: py
 
 
 def test_help_of_every_command_has_an_example() -> None:
-    def commands(group: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-        for info in group.registered_commands:
-            yield (*words, info.name), info.callback.__doc__ or ""
-        for below in group.registered_groups:
-            yield from commands(below.typer_instance, (*words, below.name))
+    found = {words: command.help or "" for words, command, _ in commands(typer.main.get_command(app))}
 
-    found = dict(commands(app, ()))
-    assert len(found) >= 15
+    assert len(found) >= 20
     assert [words for words, help_ in found.items() if "Example: `" not in help_] == []
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself_first() -> None:
+    told = {words: (summary, command.help) for words, command, summary in commands(typer.main.get_command(app))}
+
+    assert [words for words, (summary, help_) in told.items() if summary != help_.split("\n\n")[0]] == []
+
+
+def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """Words, command and summary in the list of each command; a group that lists nothing fails."""
+    context = typer.Context(group)
+    assert group.list_commands(context)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield (*words, name), command, group.commands[name].help
+
+
+HEAVY = ("alembic", "api", "fastapi", "folium", "maps", "numba", "scipy", "sqlalchemy")
+
+
+@pytest.mark.parametrize(
+    ("words", "unneeded"),
+    [
+        ("", (*HEAVY, "pandas")),
+        ("grids", (*HEAVY, "pandas")),
+        ("serve --help", ("folium.plugins",)),
+        ("assign --help", HEAVY),
+        ("grids check --help", HEAVY),
+        ("locate --help", ("api", "fastapi", "folium", "maps")),
+        ("managers gaps --help", ("api", "fastapi", "folium", "maps")),
+        ("map grid --help", ("uvicorn",)),
+    ],
+)
+def test_a_command_does_not_wait_for_what_only_others_need(words: str, unneeded: tuple[str, ...]) -> None:
+    program = (
+        "import sys; from typer.testing import CliRunner; from gis_grid.cli import app\n"
+        "said = CliRunner().invoke(app, sys.argv[1].split()).output\n"
+        "assert 'Usage' in said, said\n"
+        "print(*sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program, words], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.split()) & set(unneeded) == set()
 
 
 def test_a_grid_file_is_loaded_exported_and_the_same_bit_for_bit(run: Run, tmp_path: Path) -> None:
@@ -238,15 +283,87 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     return files
 
 
-def test_serve_killed_outright_leaves_what_it_acknowledged(cluster: EmbeddedPostgis, data_folder: Path) -> None:
-    program, said = serve(data_folder)
-    address = said.split(" is ready at ")[1].strip()
+@pytest.mark.parametrize("fault", ["no PEM", "the key of another", "swapped"])
+def test_a_wrong_certificate_is_said_in_one_line_before_anything_starts(tmp_path: Path, fault: str) -> None:
+    cert, key = self_signed(tmp_path)
+    if fault == "no PEM":
+        cert.write_text("not a certificate")
+    elif fault == "the key of another":
+        (tmp_path / "other").mkdir()
+        _, key = self_signed(tmp_path / "other")
+    else:
+        cert, key = key, cert
+
+    done = subprocess.run(
+        [GIS_GRID, "serve", "--port", "0", "--tls-cert", cert, "--tls-key", key],
+        env=os.environ | {"GIS_GRID_DATA": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert str(cert) in done.stderr
+    assert str(key) in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_data_folder_is_closed_to_others_with_a_database_elsewhere_too(run: Run, tmp_path: Path) -> None:
+    run("managers", "gaps")
+
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def file_report(address: str) -> str:
+    """Id of a report that was acknowledged."""
     body = {"lon": 121.4, "lat": 31.1, "kind": "投诉", "event_type": "E0102", "text": "x"}
     request = urllib.request.Request(
         f"{address}api/v1/reports", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
-        id_ = json.load(answer)["id"]
+        return str(json.load(answer)["id"])
+
+
+def test_a_service_whose_database_server_is_killed_recovers_by_itself(
+    cluster: EmbeddedPostgis, data_folder: Path
+) -> None:
+    program, said = serve(data_folder)
+    address = said.split(" is ready at ")[1].strip()
+    id_ = file_report(address)
+    killed = postmaster(data_folder)
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+
+    until = time.monotonic() + 30
+    while postmaster(data_folder) in {killed, None} or not is_well(address):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    kept = get(f"{address}api/v1/reports/{id_}")
+
+    assert kept["id"] == id_
+    assert end(program, signal.SIGTERM) == 0
+    assert postmaster(data_folder) is None
+
+
+def postmaster(data: Path) -> int | None:
+    """Process id that the database server wrote down, if it did."""
+    try:
+        return int((data / "pgdata" / "postmaster.pid").read_text().split()[0])
+    except (FileNotFoundError, IndexError):
+        return None
+
+
+def is_well(address: str) -> bool:
+    try:
+        return bool(get(f"{address}healthz")["status"] == "ok")
+    except urllib.error.HTTPError:
+        return False
+
+
+def test_serve_killed_outright_leaves_what_it_acknowledged(cluster: EmbeddedPostgis, data_folder: Path) -> None:
+    program, said = serve(data_folder)
+    id_ = file_report(said.split(" is ready at ")[1].strip())
     end(program, signal.SIGKILL)
 
     again, said_again = serve(data_folder)
@@ -291,3 +408,29 @@ def test_a_backup_is_restored_into_an_empty_folder(cluster: EmbeddedPostgis, dat
 
     assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * 2
     assert layer == "grids, 1002 grids"
+
+
+def test_a_map_of_an_unknown_type_is_refused(run: Run, session: Session, tmp_path: Path) -> None:
+    load_squares(session)
+
+    result = run("map", "heat", "--event-type", "zz", "-o", tmp_path / "map.html")
+
+    assert isinstance(result.exception, GridError)
+    assert "'zz'" in str(result.exception)
+
+
+def test_without_a_layer_gaps_are_no_all_clear(run: Run) -> None:
+    result = run("managers", "gaps")
+
+    assert isinstance(result.exception, GridError)
+    assert "no grid layer is in force" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("nonsense", "postgresql://user@host"), ("postgresql://nobody@127.0.0.1:1/x", "does not answer")]
+)
+def test_a_database_that_cannot_be_had_is_said_in_one_line(tmp_path: Path, url: str, said: str) -> None:
+    environment = os.environ | {"GIS_GRID_DATABASE_URL": url, "GIS_GRID_DATA": str(tmp_path / "data")}
+    done = subprocess.run([GIS_GRID, "managers", "gaps"], env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode > 0, done.stderr.count("\n"), said in done.stderr) == (True, 1, True)

@@ -43,6 +43,7 @@ def test_the_example_city_has_only_keys_that_a_city_has(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "docs" / "data.md", "toml")
     for name in re.findall(r'"([^"]+\.(?:geojson|gpkg|csv))"', text):
         (tmp_path / name).touch()
+    (tmp_path / "rules").mkdir()
     path = tmp_path / "city.toml"
     path.write_text(text, encoding="utf-8")
 

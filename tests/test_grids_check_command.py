@@ -63,6 +63,21 @@ def test_every_fault_is_listed_with_kind_size_codes_and_place(tmp_path):
     assert result.output.splitlines()[-1] == "8 grids, 2 faults: 1 wrong_count, 1 hole"
 
 
+def test_a_feature_without_code_is_named_by_its_place_in_the_file(tmp_path):
+    features = json.loads(GRIDS.read_text(encoding="utf-8"))["features"]
+    features[9]["properties"]["grid_code"] = ""
+    path = tmp_path / "grids.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+
+    result = check(path, "--faults", tmp_path / "faults.geojson")
+
+    (fault,) = json.loads((tmp_path / "faults.geojson").read_text(encoding="utf-8"))["features"]
+    assert result.output.startswith("missing_code  1  at ")
+    assert "feature 10 has no grid code" in result.output
+    assert result.output.splitlines()[-1] == "1002 grids, 1 fault: 1 missing_code"
+    assert fault["properties"]["codes"] == ["#10"]
+
+
 def test_a_city_brings_its_count_and_outline(tmp_path):
     result = check(write_squares(tmp_path / "grids.geojson"), "--city", MINHANG / "city.toml")
 

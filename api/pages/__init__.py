@@ -1,15 +1,20 @@
 """Pages for people: the district, the report form, a grid, an area, maps, and what staff need."""
 
-from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
+from typing import TYPE_CHECKING
 
-from api.pages import faults, report, sheets, sign_in, staff, territory
-from api.pages.rendering import STATIC, SafeHeaders
-from maps.assets import VENDOR
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
-def install(app: FastAPI) -> None:
+def install(app: "FastAPI") -> None:
     """Serve the pages and what they need."""
+    # Here, so that the command line can draw the maps of `drawing` without loading every page.
+    from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
+
+    from api.pages import faults, report, sheets, sign_in, staff, territory  # noqa: PLC0415
+    from api.pages.rendering import STATIC, SafeHeaders  # noqa: PLC0415
+    from maps.assets import VENDOR  # noqa: PLC0415
+
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
     for module in (territory, report, sheets, sign_in, staff):

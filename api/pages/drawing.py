@@ -140,7 +140,7 @@ def draw_grid(
         title=f"{grid.community.name} {grid.code}",
         as_of=now.astimezone(city.zone),
         reports=reports.drop(columns="is_synthetic"),
-        event_types={kind.code: kind.name for kind in event_types(session)},
+        event_types={kind.code: f"{kind.name} {kind.name_en}" for kind in event_types(session)},
         tracks=tracks if len(tracks) else None,
         reference=reference_of(city),
         basemap=basemap_of(city),

@@ -18,7 +18,8 @@ from api.pages import drawing, figures
 from api.pages.rendering import page, sheet
 from api.pages.territory import LayerId, chosen_layer, type_names
 from gis_grid.database import Change
-from gis_grid.errors import InvalidInput, NotFound
+from gis_grid.errors import InvalidInput
+from gis_grid.event_types import the_event_type
 from gis_grid.instants import FIRST, LAST
 from gis_grid.patrols import TrackChunk
 from gis_grid.territory import GridLayer, Level, ground_of, the_area, the_grid, the_layer
@@ -174,8 +175,8 @@ def heat_sheet(
 ) -> HTMLResponse:
     """The bare heat map."""
     first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=30)
-    if event_type and event_type not in {kind.code for kind in figures.event_types(session)}:
-        raise NotFound(f"event_type: {event_type!r} is not in the city's list of event types")
+    if event_type:
+        the_event_type(session, event_type)
     text = _drawn(
         request,
         session,

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from api.deps import SESSION_COOKIE, Address, Anyone, InSession, Now, Text, TheInstallation
+from api.deps import SESSION_COOKIE, Address, Anyone, InSession, Now, Plain, TheInstallation
 from api.errors import SignInNeeded, status_of
 from api.pages.rendering import page, say
 from api.routers.sign_in import signed_in_or_raise
@@ -18,7 +18,7 @@ from gis_grid.rate_limits import TooMany
 from gis_grid.sign_in import LASTS, SessionKind, WrongPassword, sign_out
 
 router = APIRouter()
-Field = Annotated[Text, Form(max_length=1000)]
+Field = Annotated[str, Form(max_length=1000), Plain]
 
 
 @router.get("/sign-in", response_class=HTMLResponse)

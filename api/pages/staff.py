@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
-from api.deps import InSession, Now, Placer, Text, TheActor
+from api.deps import InSession, Now, Placer, Plain, TheActor
 from api.pages import figures
 from api.pages.rendering import page, say
 from api.pages.territory import type_names
@@ -21,7 +21,7 @@ from gis_grid.territory import layer_in_force
 
 router = APIRouter(prefix="/staff")
 LISTED = 100
-Field = Annotated[Text, Form(max_length=1000)]
+Field = Annotated[str, Form(max_length=1000), Plain]
 
 
 @router.get("/unplaced", response_class=HTMLResponse)

@@ -15,24 +15,27 @@ from api.deps import (
     Address,
     Anyone,
     Code,
+    Filled,
     Finite,
     InSession,
     Instant,
     Json,
     Now,
     Placer,
+    Plain,
     Sender,
-    Text,
     TheActor,
     TheCity,
     TheInstallation,
     view_of,
 )
-from api.errors import problem, status_of
+from api.errors import fields_of, problem, problem_of, status_of
 from api.shapes import manager_json, place_names, report_feature
 from gis_grid.errors import GridError, InvalidInput
+from gis_grid.event_types import the_event_type
 from gis_grid.geo.datum import Datum
 from gis_grid.installation import Installation
+from gis_grid.instants import as_utc
 from gis_grid.intake import Intake, district_bounds
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M
 from gis_grid.permissions import Caller, Permission
@@ -62,8 +65,8 @@ class ReporterIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[Text, Field(max_length=100)] | None = None
-    phone: Annotated[Text, Field(max_length=40)] | None = None
+    name: Annotated[str, Field(max_length=100), Plain] | None = None
+    phone: Annotated[str, Field(max_length=40), Plain] | None = None
 
 
 class ReportIn(BaseModel):
@@ -93,7 +96,7 @@ class ReportIn(BaseModel):
     accuracy_m: Annotated[Finite, Field(strict=True, ge=MIN_ACCURACY_M, le=MAX_ACCURACY_M)] | None = None
     kind: Kind
     event_type: Code
-    text: Annotated[Text, Field(min_length=1, max_length=4000)]
+    text: Annotated[str, Field(max_length=4000), Plain, Filled]
     observed_at: Instant | None = None
     source: Source = Source.RESIDENT
     reporter: ReporterIn | None = None
@@ -123,7 +126,7 @@ class PlacementIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     grid_code: Code
-    reason: Annotated[Text, Field(min_length=1, max_length=1000)]
+    reason: Annotated[str, Field(max_length=1000), Plain, Filled]
 
 
 @router.post("", status_code=201, responses={200: {"description": "the same report was sent before"}})
@@ -200,11 +203,8 @@ def _read(item: Any, intake: Intake) -> NewReport | GridError | ValidationError:
 
 def _refusal(error: GridError | ValidationError) -> Json:
     if isinstance(error, GridError):
-        return {"status": status_of(error), **problem(status_of(error), str(error))}
-    fields = [
-        {"field": ".".join(map(str, fault["loc"])), "message": fault["msg"].removeprefix("Value error, ")}
-        for fault in error.errors(include_input=False, include_url=False)
-    ]
+        return {"status": status_of(error), **problem_of(error)}
+    fields = fields_of(error.errors(include_input=False, include_url=False))
     message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in fields)
     return {"status": 422, **problem(422, message, fields=fields)}
 
@@ -240,11 +240,13 @@ def list_reports(
     method: Annotated[str | None, Query(pattern="^(inside|edge|snapped|outside|manual)$")] = None,
     since: Instant | None = None,
     until: Instant | None = None,
-    bbox: Annotated[Text | None, Query(description="west,south,east,north", max_length=200)] = None,
-    after: Annotated[Text | None, Query(description="`next` of the page before", max_length=200)] = None,
+    bbox: Annotated[str | None, Query(description="west,south,east,north", max_length=200)] = None,
+    after: Annotated[str | None, Query(description="`next` of the page before", max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Json:
     """Reports as GeoJSON, newest first, a page at a time; order and pages hold still while reports come in."""
+    if event_type is not None:
+        the_event_type(session, event_type)
     which = ReportFilter(
         grid=grid,
         area=town,
@@ -263,17 +265,24 @@ def list_reports(
         "type": "FeatureCollection",
         "features": [report_feature(report, caller) for report in page],
         "next": next_,
-        "links": [{"rel": "next", "href": str(request.url.include_query_params(after=next_))}] if next_ else [],
+        "links": [{"rel": "next", "href": _href(request, next_)}] if next_ else [],
     }
+
+
+def _href(request: Request, after: str) -> str:
+    # Without scheme and host, which behind a proxy are not those the asker used.
+    return f"{request.url.path}?{request.url.include_query_params(after=after).query}"
 
 
 def _bbox(text: str) -> tuple[float, float, float, float]:
     try:
         west, south, east, north = (float(part) for part in text.split(","))
     except ValueError:
-        raise InvalidInput(f"bbox: {text!r} is not west,south,east,north in degrees") from None
+        raise InvalidInput(f"bbox: {text!r} is not west,south,east,north in degrees", fields=("bbox",)) from None
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-        raise InvalidInput(f"bbox: {text!r} is not west,south,east,north in degrees, west <= east and south <= north")
+        raise InvalidInput(
+            f"bbox: {text!r} is not west,south,east,north in degrees, west <= east and south <= north", fields=("bbox",)
+        )
     return west, south, east, north
 
 
@@ -285,12 +294,9 @@ def _token(report: Report) -> str:
 def _cursor(token: str) -> tuple[datetime, uuid.UUID]:
     try:
         at, id_ = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        received_at = datetime.fromisoformat(at)
-        if received_at.tzinfo is None:
-            raise ValueError  # noqa: TRY301 - every broken token ends in the same answer
-        return received_at, uuid.UUID(hex=id_)
-    except (ValueError, TypeError, AttributeError, binascii.Error):
-        raise InvalidInput("after: not the `next` of an earlier page") from None
+        return as_utc(datetime.fromisoformat(at)), uuid.UUID(hex=id_)
+    except (ValueError, TypeError, AttributeError, binascii.Error, InvalidInput):
+        raise InvalidInput("after: not the `next` of an earlier page", fields=("after",)) from None
 
 
 @router.get("/{report_id}")

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.deps import Address, Anyone, InSession, Json, Now, Text, TheInstallation
+from api.deps import Address, Anyone, Filled, InSession, Json, Now, Plain, TheInstallation
 from gis_grid.errors import Forbidden
 from gis_grid.installation import Installation
 from gis_grid.rate_limits import RateLimit, spend
@@ -23,8 +23,8 @@ class SignInIn(BaseModel):
         json_schema_extra={"examples": [{"login": "dispatcher", "password": "correct-horse-battery"}]},
     )
 
-    login: Annotated[Text, Field(min_length=1, max_length=100)]
-    password: Annotated[Text, Field(min_length=1, max_length=200)]
+    login: Annotated[str, Field(max_length=100), Plain, Filled]
+    password: Annotated[str, Field(min_length=1, max_length=200), Plain]
 
 
 @router.post("/sign-in")

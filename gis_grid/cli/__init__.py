@@ -1,4 +1,7 @@
-"""The `gis-grid` command."""
+"""The `gis-grid` command.
+
+Every command is a row here: its module is imported when it is run, so that none waits for what another needs.
+"""
 
 import logging
 import sys
@@ -6,62 +9,134 @@ import sys
 import typer
 from rich.console import Console
 
-from gis_grid.cli import assign, check, grids, managers, maps, places, reports, run, users
+from gis_grid.cli.lazy import Lazy, group_of
 from gis_grid.errors import GridError, InvalidInput, NotFound
 
 app = typer.Typer(
     name="gis-grid",
+    cls=group_of(
+        Lazy("serve", "run:serve", "Run the service; the address is printed once it answers, Ctrl-C ends it."),
+        Lazy(
+            "locate",
+            "places:locate_point",
+            "Say which grid a point is in and who answers for it.",
+            takes_negatives=True,
+        ),
+        Lazy("assign", "assign:assign", "Place a file of points in a file of grids, without any database."),
+        Lazy(
+            "backup", "run:backup_all", "Write database and photos into one file, while the service may go on working."
+        ),
+        Lazy(
+            "restore",
+            "run:restore_all",
+            "Restore a backup into an empty database and photo folder; nothing is left of one that fails.",
+        ),
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="markdown",
     help="Run a city district by its grid.\n\nStart with `gis-grid serve --demo`, then open the address it prints.",
 )
-app.command("serve")(run.serve)
-# A western longitude begins with a minus: it is no option.
-app.command("locate", context_settings={"ignore_unknown_options": True})(places.locate_point)
-app.command("assign")(assign.assign)
-app.command("backup")(run.backup_all)
-app.command("restore")(run.restore_all)
-
-grids_app = typer.Typer(no_args_is_help=True, help="Check, load and export grid layers.")
-grids_app.command("check")(check.check)
-grids_app.command("load")(grids.load)
-grids_app.command("export")(grids.export)
-app.add_typer(grids_app, name="grids")
-
-managers_app = typer.Typer(no_args_is_help=True, help="Who answers for which grid.")
-managers_app.command("load")(managers.load)
-managers_app.command("gaps")(managers.gaps)
-app.add_typer(managers_app, name="managers")
-
-reports_app = typer.Typer(no_args_is_help=True, help="Load, place and export reports.")
-reports_app.command("load")(reports.load)
-reports_app.command("place")(reports.place)
-reports_app.command("export")(reports.export)
-app.add_typer(reports_app, name="reports")
-
-users_app = typer.Typer(no_args_is_help=True, help="Accounts of people, and what they may do where.")
-users_app.command("add")(users.add)
-users_app.command("passwd")(users.passwd)
-users_app.command("disable")(users.disable_account)
-users_app.command("grant")(users.grant)
-users_app.command("withdraw")(users.withdraw)
-users_app.command("list")(users.list_accounts)
-app.add_typer(users_app, name="users")
-
-keys_app = typer.Typer(no_args_is_help=True, help="Keys of other systems.")
-keys_app.command("add")(users.add_key_)
-keys_app.command("revoke")(users.revoke)
-keys_app.command("list")(users.list_keys)
-app.add_typer(keys_app, name="keys")
-
-map_app = typer.Typer(no_args_is_help=True, help="Draw a map into one HTML file that opens with no network.")
-map_app.command("heat")(maps.heat)
-map_app.command("blind-spots")(maps.blind_spots)
-map_app.command("grid")(maps.grid)
-map_app.command("district")(maps.district)
-app.add_typer(map_app, name="map")
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Check, load and export grid layers."),
+    name="grids",
+    cls=group_of(
+        Lazy(
+            "check",
+            "check:check",
+            "Say whether a grid file is an exact tiling, and name every fault with its place and size.",
+        ),
+        Lazy("load", "grids:load", "Store a grid layer, whole or not at all."),
+        Lazy("export", "grids:export", "Write the layer in force, in the format that the file's suffix names."),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Who answers for which grid."),
+    name="managers",
+    cls=group_of(
+        Lazy("load", "managers:load", "Store grid managers' tenures, all of the file or nothing."),
+        Lazy("gaps", "managers:gaps", "List the grids that nobody answers for; exit code 1 when there are any."),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Load, place and export reports."),
+    name="reports",
+    cls=group_of(
+        Lazy("load", "reports:load", "Store reports from the past, the whole file or nothing."),
+        Lazy("place", "reports:place", "Put a report into a grid by hand; the placement it had stays in its history."),
+        Lazy(
+            "export",
+            "reports:export",
+            "Write reports to a file, newest first; what the public may see, unless --staff is given.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Departments, centres, stations and teams: who they are and what they do."),
+    name="units",
+    cls=group_of(
+        Lazy("list", "units:list_", "List units by code."),
+        Lazy(
+            "show",
+            "units:show",
+            "Show one unit: what is above it, in whose name it enforces, its posts and who holds them.",
+        ),
+        Lazy(
+            "load",
+            "units:load",
+            "Bring units, posts, telephone numbers, routing, limits and calendar to what the files say, from now on.",
+        ),
+        Lazy("appoint", "units:appoint", "Store who holds which post, all of the file or nothing."),
+        Lazy(
+            "gaps",
+            "units:gaps",
+            "List centres, sub-centres and workstations without a first responsible person;"
+            " exit code 1 when there are any.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Accounts of people, and what they may do where."),
+    name="users",
+    cls=group_of(
+        Lazy("add", "users:add", "Add an account with its roles; the password is asked for."),
+        Lazy("passwd", "users:passwd", "Give an account another password and end its sign-ins."),
+        Lazy(
+            "disable", "users:disable_account", "Let nobody sign in with an account any more; its sign-ins end at once."
+        ),
+        Lazy("grant", "users:grant", "Give an account further roles from now on."),
+        Lazy("withdraw", "users:withdraw", "Take roles away from an account from now on; that it had them is kept."),
+        Lazy("list", "users:list_accounts", "List all accounts with the roles they have now."),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Keys of other systems."),
+    name="keys",
+    cls=group_of(
+        Lazy("add", "users:add_key_", "Make a key for another system and print it, this once."),
+        Lazy("revoke", "users:revoke", "Let a key count no more, from now on."),
+        Lazy("list", "users:list_keys", "List all keys with their roles; the keys themselves are not stored."),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Draw a map into one HTML file that opens with no network."),
+    name="map",
+    cls=group_of(
+        Lazy(
+            "heat",
+            "maps:heat",
+            "Draw where reports are dense; coordinates that hold an implausible pile are marked and left out.",
+        ),
+        Lazy(
+            "blind-spots",
+            "maps:blind_spots",
+            "Draw each grid's seen share and the ground that no patrol saw, largest first.",
+        ),
+        Lazy("grid", "maps:grid", "Draw one grid with its neighbours, reports and last patrols."),
+        Lazy("district", "maps:district", "Draw the grids, coloured by the reports of the last 30 days."),
+    ),
+)
 
 
 def main() -> None:
@@ -70,5 +145,16 @@ def main() -> None:
     try:
         app()
     except GridError as error:
-        Console(stderr=True, highlight=False).print(f"gis-grid: {error}", markup=False, soft_wrap=True)
+        _say(str(error))
         sys.exit(2 if isinstance(error, (InvalidInput, NotFound)) else 1)
+    except Exception as error:
+        from sqlalchemy.exc import OperationalError  # noqa: PLC0415 - half a second that most commands never need
+
+        if not isinstance(error, OperationalError):
+            raise
+        _say(f"the database does not answer: {str(error.orig).strip().splitlines()[0]}")
+        sys.exit(1)
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, highlight=False).print(f"gis-grid: {message}", markup=False, soft_wrap=True)

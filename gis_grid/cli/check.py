@@ -14,8 +14,6 @@ from gis_grid.geo.faults import Fault, TilingReport, format_area, format_length
 from gis_grid.geo.layer_files import read_grids, read_ground, read_towns, write_geojson
 from gis_grid.geo.tiling import check_tiling
 from gis_grid.geo.whole_files import write_whole
-from maps.assets import Inline, render
-from maps.faults import faults_map
 
 _Crs = Annotated[
     str | None, typer.Option("--crs", help="The CRS the coordinates of FILE are really in, such as EPSG:4549.")
@@ -99,6 +97,9 @@ def _write_faults(report: TilingReport, path: Path) -> None:
 
 
 def _write_map(grids: gpd.GeoDataFrame, report: TilingReport, path: Path, file: Path) -> None:
+    from maps.assets import Inline, render  # noqa: PLC0415 - most checks draw no map
+    from maps.faults import faults_map  # noqa: PLC0415
+
     as_of = datetime.fromtimestamp(file.stat().st_mtime, tz=UTC)
     try:
         sheet = faults_map(grids, report.faults, title=file.name, as_of=as_of)

@@ -10,6 +10,7 @@ from gis_grid.database import by_command
 from gis_grid.installation import utc_now
 from gis_grid.instants import parse_instant
 from gis_grid.tenures import appoint, grids_without_manager, read_tenures
+from gis_grid.territory import the_layer
 
 
 def load(
@@ -34,6 +35,7 @@ def gaps(*, at: At = None, city: City = None) -> None:
     """
     with open_city(city) as (installation, session):
         when = parse_instant(at, zone=installation.city.zone) if at else utc_now()
+        the_layer(session, when)
         codes = grids_without_manager(session, at=when)
     for code in codes:
         typer.echo(code)

@@ -13,6 +13,7 @@ from api.pages.drawing import draw_blind_spots, draw_district, draw_grid, draw_h
 from gis_grid.city import City as TheCity
 from gis_grid.cli.options import City, err, open_city, out
 from gis_grid.errors import InvalidInput
+from gis_grid.event_types import the_event_type
 from gis_grid.geo.datum import Datum
 from gis_grid.geo.layer_files import read_layer
 from gis_grid.geo.sight import burn_fixes
@@ -20,6 +21,7 @@ from gis_grid.geo.tiles import SeenTiles
 from gis_grid.geo.tracks import read_fixes
 from gis_grid.geo.whole_files import write_whole
 from gis_grid.installation import utc_now
+from gis_grid.instants import FIRST, LAST
 from gis_grid.territory import the_grid, the_layer
 from maps.assets import Inline, render
 
@@ -76,6 +78,8 @@ def heat(
     with open_city(city) as (installation, session):
         now = utc_now()
         first, last = _window(since, until, now.astimezone(installation.city.zone).date())
+        if event_type is not None:
+            the_event_type(session, event_type)
         sheet = draw_heat(
             session,
             installation.city,
@@ -171,6 +175,8 @@ def _drawn(  # noqa: PLR0917 - the window's parts, in their order
 def _window(since: datetime | None, until: datetime | None, today: date) -> tuple[date, date]:
     last = until.date() if until else today
     first = since.date() if since else last - timedelta(days=DAYS - 1)
+    if not FIRST.date() < first <= last < LAST.date() and first <= last:
+        raise InvalidInput(f"--since {first}, --until {last}: not between the years 1970 and 2100")
     if first > last:
         raise InvalidInput(f"--since {first} lies after --until {last}")
     return first, last

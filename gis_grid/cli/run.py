@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import ssl
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +48,8 @@ def serve(
     """
     if (tls_cert is None) != (tls_key is None):
         raise InvalidInput("--tls-cert and --tls-key go together: give both or neither")
+    if tls_cert is not None and tls_key is not None:
+        _check_pair(tls_cert, tls_key)
     listener = _listen(host, port)
     signal.signal(signal.SIGTERM, _leave)
     try:
@@ -58,7 +61,7 @@ def serve(
                 ssl_certfile=tls_cert,
                 ssl_keyfile=tls_key,
                 server_header=False,
-                proxy_headers=False,
+                proxy_headers=False,  # `api.proxies` believes those that the settings name
                 timeout_graceful_shutdown=10,
             )
             _Announcing(config, installation).run(sockets=[listener])
@@ -69,6 +72,15 @@ def serve(
 def _leave(_signal: int, _frame: FrameType | None) -> None:
     # Unwinds through the context managers, so that the embedded database is left in order.
     sys.exit(0)
+
+
+def _check_pair(cert: Path, key: Path) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidInput(
+            f"--tls-cert {cert} and --tls-key {key} are no certificate with its key, both PEM: {error}"
+        ) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

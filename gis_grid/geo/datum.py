@@ -36,6 +36,7 @@ _STANDSTILL_DEG = 1e-12
 _MAX_ROUNDS = 30
 _BORDER_DEG = 1e-9
 _SWAPPED = "swapped"
+FIELDS = ("lon", "lat")
 
 
 class InvalidLonLat(InvalidInput):
@@ -87,11 +88,13 @@ class LonLat(NamedTuple):
         try:
             place = cls(float(lon), float(lat))
         except (TypeError, ValueError, OverflowError):
-            raise InvalidLonLat(f"longitude {lon!r:.40}, latitude {lat!r:.40}: expected two numbers") from None
+            raise InvalidLonLat(
+                f"longitude {lon!r:.40}, latitude {lat!r:.40}: expected two numbers", fields=FIELDS
+            ) from None
         reason = refusal_reasons(np.array([place.lon]), np.array([place.lat]), bounds=bounds)[0]
         if reason is None:
             return place
-        raise (SwappedLonLat if reason.startswith(_SWAPPED) else InvalidLonLat)(reason)
+        raise (SwappedLonLat if reason.startswith(_SWAPPED) else InvalidLonLat)(reason, fields=FIELDS)
 
 
 def refusal_reasons(lon: Floats, lat: Floats, *, bounds: Bounds | None = None) -> npt.NDArray[np.object_]:

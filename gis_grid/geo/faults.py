@@ -125,7 +125,8 @@ class TilingReport:
             return f"{self.grid_count} grids, no fault found"
         kinds = [fault.kind for fault in self.found]
         counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in Kind if kind in kinds)
-        return f"{self.grid_count} grids, {len(kinds)} faults: {counts}"
+        faults = "fault" if len(kinds) == 1 else "faults"
+        return f"{self.grid_count} grids, {len(kinds)} {faults}: {counts}"
 
 
 _FAULT_COLUMNS = ("kind", "codes", "size", "unit", "width_m", "place", "message")

@@ -48,7 +48,8 @@ def read_grids(path: Path | str, *, crs: str | None = None, code_field: str | No
 
     Coordinates of a file in degrees keep every digit. Features without a code or with a geometry that is none stay in
     the frame: they are for `check_tiling` to name. Z values are dropped. What the reader should know is in
-    `frame.attrs["notes"]`, a list of sentences.
+    `frame.attrs["notes"]`, a list of sentences; `frame.attrs["features"]` tells the row that each grid was in the file,
+    counted from 1.
 
     Parameters
     ----------
@@ -77,8 +78,10 @@ def read_grids(path: Path | str, *, crs: str | None = None, code_field: str | No
     columns |= {name: _as_text(layer[name]) for name in AREA_COLUMNS if name in layer.columns and name != field}
     grids = gpd.GeoDataFrame(columns, geometry=layer.geometry.to_numpy(), crs=layer.crs)
     grids.insert(grids.columns.get_loc("geometry"), "area_m2", geodesic_area_m2(grids.geometry.to_numpy()))
-    grids = grids.sort_values("grid_code", kind="stable", na_position="last", ignore_index=True)
-    grids.attrs["notes"] = notes
+    grids = grids.sort_values("grid_code", kind="stable", na_position="last")
+    features = [int(place) + 1 for place in grids.index]
+    grids = grids.reset_index(drop=True)
+    grids.attrs |= {"notes": notes, "features": features}
     return grids
 
 

@@ -108,9 +108,13 @@ def check_tiling(
 
 
 def grid_labels(grids: gpd.GeoDataFrame) -> Labels:
-    """What to call each grid: its code, or `#7` for the seventh feature where it has none."""
+    """What to call each grid: its code, or `#7` for the seventh feature of its file where it has none."""
     codes = grids["grid_code"].to_numpy(dtype=object)
-    return np.array([code if _has_code(code) else f"#{i + 1}" for i, code in enumerate(codes)], dtype=object)
+    features = grids.attrs.get("features", ())
+    if len(features) != len(grids):  # not read from a file, or not all of it
+        features = range(1, len(grids) + 1)
+    labels = [code if _has_code(code) else f"#{feature}" for code, feature in zip(codes, features, strict=True)]
+    return np.array(labels, dtype=object)
 
 
 def _require_grid_frame(grids: gpd.GeoDataFrame) -> None:
@@ -155,7 +159,7 @@ def _code_faults(
     faults = []
     for i, code in enumerate(codes):
         if not _has_code(code):
-            faults.append(fault(Kind.MISSING_CODE, [i], f"feature {i + 1} has no grid code"))
+            faults.append(fault(Kind.MISSING_CODE, [i], f"feature {labels[i].removeprefix('#')} has no grid code"))
         elif compiled is not None and not compiled.fullmatch(code):
             faults.append(fault(Kind.MALFORMED_CODE, [i], f"{code!r} is not a grid code: it must match {pattern}"))
     for code, times in Counter(code for code in codes if _has_code(code)).items():

@@ -15,11 +15,12 @@ class UnwritableFile(InvalidInput):
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def whole_file(target: Path, *, is_private: bool = False) -> Iterator[Path]:
     """Path to write to that becomes `target` when all went well, and vanishes when not.
 
     The file is synced before it takes the name, so that the name never stands for half a file. The path keeps the
-    suffix, by which some writers choose their format.
+    suffix, by which some writers choose their format. A private file is there from the start, and nobody but its owner
+    can read it.
 
     Raises
     ------
@@ -29,12 +30,15 @@ def whole_file(target: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(target))  # a link stays: what it points to is replaced
     temporary = target.with_name(f".{secrets.token_hex(6)}.{target.name}")
     try:
-        temporary.touch()  # says at once what a long job would only find at its end
-        temporary.unlink()
+        temporary.touch(0o600)  # says at once what a long job would only find at its end
+        if not is_private:
+            temporary.unlink()
     except OSError as error:
         raise UnwritableFile(f"{target} cannot be written: {error.strerror or error}") from error
     try:
         yield temporary
+        if is_private:
+            temporary.chmod(0o600)
         sync(temporary)
         temporary.replace(target)
         sync(target.parent)

@@ -8,7 +8,7 @@ with asked as (
     ) with ordinality as p (lon, lat, mx, my, layer_id, accuracy_m, ord)
 )
 select asked.ord, grid.code,
-       ST_Area(ST_Intersection(scaled.geom, asked.circle)) / ST_Area(asked.circle) as share
+       least(1, ST_Area(ST_Intersection(scaled.geom, asked.circle)) / ST_Area(asked.circle)) as share
 from asked
 join grids grid
     on grid.layer_id = asked.layer_id

@@ -56,7 +56,7 @@ const gridMap = (() => {
     tellDistance();
   };
 
-  /* The last step: a scale bar, and `bounds` fitted into what title, legend and layer control leave free,
+  /* The last step: a scale bar, on a phone above the legend, since the title takes the top, and `bounds` fitted into what title, legend and layer control leave free,
      above and below them on a phone, beside them elsewhere. */
   const finish = (map, bounds) => {
     const size = (selector) => {
@@ -64,11 +64,12 @@ const gridMap = (() => {
       const {x, y} = map.getSize();
       return node ? {x: Math.min(node.offsetWidth, x / 3), y: Math.min(node.offsetHeight, y / 3)} : {x: 0, y: 0};
     };
+    L.control.scale({imperial: false, position: isPhone() ? "bottomleft" : "bottomright"}).addTo(map);
     const title = size(".gm-title"), legend = size(".gm-legend"), layers = size(".leaflet-control-layers");
+    const scale = size(".leaflet-control-scale");
     const [topLeft, bottomRight] = isPhone()
-      ? [[8, title.y + 20], [8, legend.y + 20]]
+      ? [[8, title.y + 20], [8, legend.y + scale.y + 30]]
       : [[Math.max(title.x, legend.x) + 20, 12], [layers.x + 20, 12]];
-    L.control.scale({imperial: false, position: isPhone() ? "topright" : "bottomright"}).addTo(map);
     map.fitBounds(bounds, {animate: false, paddingTopLeft: topLeft, paddingBottomRight: bottomRight});
   };
 

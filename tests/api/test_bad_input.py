@@ -1,6 +1,8 @@
 """Bad input of every kind: a 4xx that names the field, never a 500, nothing half-stored."""
 
+import base64
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -33,6 +35,8 @@ FIELDS = [
     ("text", "a\0b"),
     ("text", "x" * 4001),
     ("text", 7),
+    ("text", "  \n "),
+    ("observed_at", 123456),
     ("observed_at", "2026-03-02T04:00:00"),
     ("observed_at", "yesterday"),
     ("observed_at", "0001-01-01T00:00:00+14:00"),
@@ -47,6 +51,10 @@ FIELDS = [
     ("reporter", {"email": "a@b"}),
     ("colour", "red"),
 ]
+
+
+def forged(at: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([at, str(uuid.uuid4())]).encode()).decode().rstrip("=")
 
 
 def stored(session: Session) -> int:
@@ -103,6 +111,33 @@ def test_a_body_that_is_no_report_is_refused(client: TestClient, session: Sessio
     assert stored(session) == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"event_type": "E9999"}, ["event_type"]),
+        ({"lat": 91}, ["lon", "lat"]),
+        ({"lon": 31.1022, "lat": 121.4005}, ["lon", "lat"]),
+        ({"text": " "}, ["text"]),
+        ({"reporter": {"phone": "1\0"}}, ["reporter.phone"]),
+        ({"observed_at": "2027-01-01T00:00:00Z"}, ["observed_at"]),
+    ],
+)
+def test_the_fields_at_fault_are_listed(client: TestClient, changes: dict[str, Any], fields: list[str]) -> None:
+    alone = client.post("/api/v1/reports", json=report(**changes)).json()
+    (in_batch,) = client.post("/api/v1/reports/batch", json=[report(**changes)]).json()["results"]
+
+    assert [fault["field"] for fault in alone["fields"]] == fields
+    assert [fault["field"] for fault in in_batch["fields"]] == fields
+
+
+def test_what_is_no_json_is_said_of_the_body(client: TestClient) -> None:
+    answer = post(client, "{")
+    (in_batch,) = client.post("/api/v1/reports/batch", json=[7]).json()["results"]
+
+    assert [fault["field"] for fault in answer.json()["fields"]] == ["body"]
+    assert in_batch["fields"] == [{"field": "body", "message": "expected a JSON object"}]
+
+
 def test_half_a_surrogate_pair_in_a_text_is_refused_by_name(client: TestClient, session: Session) -> None:
     answer = post(client, json.dumps(report()).replace(json.dumps("垃圾堆在小区门口"), '"\\ud800"'))
 
@@ -131,6 +166,9 @@ def test_any_offset_that_names_an_instant_is_understood(client: TestClient, offs
         "/api/v1/reports?after=xyz",
         "/api/v1/reports?after=%00",
         "/api/v1/reports?after=WzEsMl0",
+        f"/api/v1/reports?after={forged('9999-12-31T23:59:59-16:00')}",
+        f"/api/v1/reports?after={forged('0001-01-01T00:00:00+16:00')}",
+        "/api/v1/reports?event_type=zz",
         "/api/v1/reports?bbox=1,2,3",
         "/api/v1/reports?bbox=nan,0,1,1",
         "/api/v1/reports?bbox=2,2,1,1",

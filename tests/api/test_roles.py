@@ -53,6 +53,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
+    ("GET", "/api/v1/units"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
     ("POST", "/api/v1/reports"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/batch"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/{report_id}/photos"): P.SEE_PHOTOS,

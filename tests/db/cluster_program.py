@@ -23,6 +23,8 @@ def main(folder: str) -> None:
                 server.start()
                 server.ensure_database()
                 answer("started")
+            case ["ensure"]:
+                answer("brought back" if server.ensure_running() else "left alone")
             case ["add", word]:
                 engine = sa.create_engine(server.url())
                 with engine.begin() as connection:

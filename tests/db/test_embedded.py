@@ -277,6 +277,40 @@ def test_starting_again_brings_back_a_killed_server(folder: Path, program: Calla
     assert postmaster(folder) != killed
 
 
+def test_ensuring_brings_back_a_killed_server_once(folder: Path, program: Callable[..., Program]) -> None:
+    one = program()
+    one.ask("start")
+    one.ask("add before")
+    assert one.ask("ensure") == "left alone"
+    kill_server(folder)
+
+    assert one.ask("ensure") == "brought back"
+    assert one.ask("ensure") == "left alone"
+    assert one.ask("add after") == "added"
+
+
+def test_two_programs_that_ensure_at_once_start_one_server(folder: Path, program: Callable[..., Program]) -> None:
+    first, second = program(), program()
+    first.ask("start")
+    second.ask("start")
+    kill_server(folder)
+    first.tell("ensure")
+    second.tell("ensure")
+
+    said = sorted([first.process.stdout.readline(), second.process.stdout.readline()])
+    assert said == ["brought back\n", "left alone\n"]
+    assert (first.ask("add one"), second.ask("add two")) == ("added", "added")
+
+
+def test_ensuring_after_a_stop_starts_nothing(folder: Path, program: Callable[..., Program]) -> None:
+    one = program()
+    one.ask("start")
+    one.ask("stop")
+
+    assert one.ask("ensure") == "left alone"
+    assert not (folder / "pgdata" / "postmaster.pid").exists()
+
+
 def test_stopping_after_the_server_was_killed_is_a_stop(folder: Path, program: Callable[..., Program]) -> None:
     one = program()
     one.ask("start")
@@ -452,7 +486,7 @@ def test_without_postgis_the_one_command_to_run_is_named(folder: Path, monkeypat
     bare = Installation(15, folder, folder)
     monkeypatch.setattr("gis_grid.embedded.installed_postgres", lambda: [bare])
 
-    with pytest.raises(Unavailable, match="run: sudo apt-get install postgresql-15-postgis-3"):
+    with pytest.raises(Unavailable, match="run: sudo apt-get install postgresql-postgis"):
         EmbeddedPostgis(folder).start()
     assert not (folder / "pgdata").exists()
 

@@ -3,10 +3,12 @@
 import io
 import math
 import re
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from PIL import Image
 
 from gis_grid.errors import InvalidInput
@@ -135,6 +137,21 @@ def test_the_whole_district_shows_beside_title_and_legend(browser, size):
         is_beside = card["x"] + card["width"] <= left
         is_above_or_below = card["y"] + card["height"] <= top or card["y"] >= bottom
         assert is_beside or is_above_or_below
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_nothing_lies_on_the_title_the_legend_or_the_scale(browser, size, kind):
+    names = [".gm-title", ".gm-legend", ".leaflet-control-scale", ".leaflet-control-layers"]
+    sheet = one_of_each(text="闵行区江川路街道金平居委会网格 Grids, communities and towns")[kind]
+    with opened(browser, render(sheet, assets=Inline()), size) as visit:
+        cards = [visit.page.locator(name).bounding_box() for name in names]
+
+    boxes = [shapely.box(c["x"], c["y"], c["x"] + c["width"], c["y"] + c["height"]) for c in cards]
+    assert [
+        (a, b) for (a, one), (b, other) in combinations(zip(names, boxes, strict=True), 2) if one.intersects(other)
+    ] == []
+    assert all(box.within(shapely.box(0, 0, *size)) for box in boxes)
 
 
 @pytest.mark.parametrize("zoom", [12, 14])

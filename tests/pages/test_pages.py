@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import SESSION_COOKIE
 from gis_grid.database import Change
+from gis_grid.event_types import EventType
 from gis_grid.reports import Report
 from gis_grid.tenures import NewTenure, appoint
 from tests.api.sending import report, send
@@ -76,6 +77,15 @@ def test_a_map_opens_with_local_assets_alone(client: TestClient, path: str) -> N
     assert answer.status_code == 200
     assert '<script src="/static/vendor/' in answer.text
     assert "https://" not in answer.headers["content-security-policy"]
+
+
+def test_the_legend_of_a_grid_names_event_types_in_both_languages(client: TestClient, session: Session) -> None:
+    send(client, sent := report())
+    kind = session.get_one(EventType, sent["event_type"])
+
+    page = client.get(f"/maps/grids/{GRID}/sheet").text
+
+    assert f"{kind.name} {kind.name_en}" in page
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,22 @@
+import pytest
+
+from gis_grid.database import database_address
+from gis_grid.errors import InvalidInput
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_an_address_is_taken_with_or_without_the_driver(scheme: str) -> None:
+    address = database_address(f"{scheme}://ling@db.example:5433/city")
+
+    assert (address.drivername, address.host, address.port, address.database) == (
+        "postgresql+psycopg2",
+        "db.example",
+        5433,
+        "city",
+    )
+
+
+@pytest.mark.parametrize("url", ["nonsense", "", "mysql://x/y", "sqlite:///x.db", "postgresql+asyncpg://x/y"])
+def test_an_address_of_no_postgresql_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(InvalidInput, match="postgresql://user@host"):
+        database_address(url)
