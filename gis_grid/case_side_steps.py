@@ -1,0 +1,188 @@
+"""The steps beside a case's way: merging, more time, suspension, void, hand-over, supervision; pure."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from gis_grid.case_rules import Facts
+from gis_grid.case_state import CaseClock, CaseState, Request, Stage
+from gis_grid.case_steps import FILED, AlreadyAsked, Changes, IllegalStep, LimitText, SamePerson, Step, Words
+from gis_grid.clocks import parse_limit
+
+S = Stage
+
+
+class Merge(Step):
+    """并案: the case ends in another one, which keeps whoever reported first."""
+
+    action: Literal["merge"]
+    into: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")]
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        other = facts.other
+        if other is None or other.report_id == state.report_id:
+            raise IllegalStep("into: a case is merged into another one")
+        if not other.stage.is_open or other.stage is S.ACCEPTED or other.is_suspended:
+            raise IllegalStep(f"into: case {other.serial or self.into} is not at work, so nothing is merged into it")
+        return {"stage": S.MERGED, "closed_at": at, "merged_into": other.serial, "request": None}
+
+
+class Absorb(Step):
+    """The other side of a merge; made by the program in the same transaction."""
+
+    STAGES: ClassVar = FILED
+    action: Literal["absorb"]
+    merged: str
+    report_id: str
+    first_reported_at: datetime
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        if self.first_reported_at >= state.first_reported_at:
+            return {}
+        return {"report_id": self.report_id, "first_reported_at": self.first_reported_at}
+
+
+class AskExtension(Step):
+    """延期 asked for: more time on one of the clocks."""
+
+    STAGES: ClassVar = FILED
+    action: Literal["ask_extension"]
+    clock: Literal["step", "whole"]
+    more: LimitText
+    reason: Words
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        clock: CaseClock | None = getattr(state, self.clock)
+        if state.request is not None:
+            raise AlreadyAsked(f"the {state.request.asks} that {state.request.by} asked for waits for its approval")
+        if clock is None:
+            raise IllegalStep(f"clock: there is no limit on the {self.clock} now")
+        _extended(clock, self.more)
+        asked = Request(asks="extension", by=who, reason=self.reason, clock=self.clock, more=self.more)
+        return {"request": asked}
+
+
+def _extended(clock: CaseClock, more: str) -> CaseClock:
+    extended = (*clock.extended, more)
+    parse_limit(clock.limit).plus([parse_limit(text) for text in extended])
+    return clock.model_copy(update={"extended": extended})
+
+
+class AskSuspension(Step):
+    """挂账 asked for: the clocks are to stand still."""
+
+    STAGES: ClassVar = FILED
+    action: Literal["ask_suspension"]
+    reason: Words
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        if state.request is not None:
+            raise AlreadyAsked(f"the {state.request.asks} that {state.request.by} asked for waits for its approval")
+        return {"request": Request(asks="suspension", by=who, reason=self.reason)}
+
+
+def _waiting(state: CaseState, who: str) -> Request:
+    if state.request is None:
+        raise AlreadyAsked("no extension or suspension waits for approval")
+    if state.request.by == who:
+        raise SamePerson(f"{who} asked for the {state.request.asks}, and who asks never decides on it")
+    return state.request
+
+
+class Approve(Step):
+    """Somebody else grants what was asked for."""
+
+    STAGES: ClassVar = FILED
+    action: Literal["approve"]
+    text: Words | None = None
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        asked = _waiting(state, who)
+        if asked.asks == "suspension":
+            return {"request": None, "paused": (*state.paused, (at, None))}
+        clock: CaseClock | None = getattr(state, asked.clock or "whole")
+        if clock is None or asked.more is None:
+            raise IllegalStep(f"there is no limit on the {asked.clock} any more")
+        return {"request": None, asked.clock or "whole": _extended(clock, asked.more)}
+
+
+class Deny(Step):
+    """Somebody else refuses what was asked for."""
+
+    STAGES: ClassVar = FILED
+    action: Literal["deny"]
+    text: Words
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        _waiting(state, who)
+        return {"request": None}
+
+
+class Resume(Step):
+    """The suspension ends, and both clocks run on."""
+
+    STAGES: ClassVar = FILED
+    IS_FOR_SUSPENDED: ClassVar = True
+    action: Literal["resume"]
+    reason: Words
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        if not state.is_suspended:
+            raise IllegalStep("the case is not suspended")
+        return {"paused": (*state.paused[:-1], (state.paused[-1][0], at))}
+
+
+class Void(Step):
+    """作废, with the reason."""
+
+    IS_FOR_SUSPENDED: ClassVar = True
+    action: Literal["void"]
+    reason: Words
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        paused = state.paused
+        if state.is_suspended:
+            paused = (*paused[:-1], (paused[-1][0], at))
+        return {"stage": S.VOID, "closed_at": at, "request": None, "paused": paused}
+
+
+class HandOver(Step):
+    """The responsibility that the case kept since it was filed moves to whoever answers for the ground now."""
+
+    STAGES: ClassVar = FILED
+    IS_FOR_SUSPENDED: ClassVar = True
+    action: Literal["hand_over"]
+    reason: Words
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        if facts.responsible is None:
+            raise IllegalStep("nobody answers for this ground now, so there is nobody to hand over to")
+        if facts.responsible == state.responsible:
+            raise IllegalStep("the case is with whoever answers for the ground now")
+        return {"responsible": facts.responsible}
+
+
+class Supervise(Step):
+    """提醒, 催办, 督办 or 问效, on record; never the same twice in one case."""
+
+    STAGES: ClassVar = FILED
+    IS_FOR_SUSPENDED: ClassVar = True
+    action: Literal["supervise"]
+    act: Literal["提醒", "催办", "督办", "问效"]
+    text: Words
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        if self.act in state.acts:
+            raise IllegalStep(f"{self.act} was sent in this case already")
+        return {"acts": (*state.acts, self.act)}
