@@ -104,9 +104,10 @@ def kill_server(folder: Path, *, children: bool = True) -> int:
     """Kill -9 the postmaster, with all its processes or alone."""
     head = postmaster(folder)
     family = [int(child) for child in Path(f"/proc/{head}/task/{head}/children").read_text().split()]
-    for pid in [head, *family] if children else [head]:
+    killed = [head, *family] if children else [head]
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    while lives(head):
+    while any(map(lives, killed)):
         time.sleep(0.01)
     return head
 
