@@ -7,9 +7,23 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import errors, pages
+from api.case_stream import CaseStream
 from api.limits import Limits
 from api.proxies import TrustedProxies
-from api.routers import event_types, health, locate, photos, reports, sign_in, territory, units
+from api.routers import (
+    cases,
+    event_types,
+    events,
+    health,
+    hotline,
+    joint_operations,
+    locate,
+    photos,
+    reports,
+    sign_in,
+    territory,
+    units,
+)
 from gis_grid import __version__
 from gis_grid.installation import Installation, utc_now
 
@@ -33,8 +47,22 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     )
     app.state.installation = installation
     app.state.clock = clock
-    for router in (locate, reports, photos, territory, units, event_types, sign_in, health):
-        app.include_router(router.router)
+    app.state.case_stream = CaseStream(installation.engine)
+    for module in (
+        locate,
+        reports,
+        photos,
+        cases,
+        hotline,
+        joint_operations,
+        events,
+        territory,
+        units,
+        event_types,
+        sign_in,
+        health,
+    ):
+        app.include_router(module.router)
     pages.install(app)
     errors.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=2048)

@@ -10,7 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from gis_grid.duplicates import Likely
 from gis_grid.errors import Conflict, Forbidden, GridError, InvalidInput, NotFound, Unavailable
+from gis_grid.hotline import PossibleDuplicates
 from gis_grid.rate_limits import TooMany
 from gis_grid.sign_in import WrongPassword
 
@@ -89,7 +91,13 @@ def problem_of(error: GridError) -> dict[str, Any]:
     """The body of the answer to a domain error."""
     message = _printable(str(error))
     named = error.fields if isinstance(error, InvalidInput) else ()
-    return problem(status_of(error), message, fields=[{"field": field, "message": message} for field in named])
+    more = {"likely": likely_json(error.likely)} if isinstance(error, PossibleDuplicates) else {}
+    return more | problem(status_of(error), message, fields=[{"field": field, "message": message} for field in named])
+
+
+def likely_json(likely: Sequence[Likely]) -> list[dict[str, Any]]:
+    """Cases that are likely the same thing, by name: they may lie where the asker sees no texts."""
+    return [{"case": one.case.name, "stage": one.case.stage, "distance_m": one.distance_m} for one in likely]
 
 
 def _printable(text: str) -> str:

@@ -172,6 +172,20 @@ class HandOver(Step):
         return {"responsible": facts.responsible}
 
 
+class JoinOperation(Step):
+    """The case becomes part of a joint operation (联动执法); made by the program when one is planned."""
+
+    STAGES: ClassVar = FILED
+    action: Literal["join_operation"]
+    operation: int
+    title: Words
+    units: tuple[str, ...]
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        return {}
+
+
 class Supervise(Step):
     """提醒, 催办, 督办 or 问效, on record; never the same twice in one case."""
 

@@ -162,6 +162,11 @@ class Caller:
         """True for those who have not signed in."""
         return self.who == "anonymous"
 
+    @property
+    def is_key(self) -> bool:
+        """True for another system's key, which is no person."""
+        return self.who.startswith("key:")
+
     def has(self, permission: Permission) -> bool:
         """Whether they may do this anywhere at all."""
         return permission in OPEN_TO_ALL or any(permission in POWERS[grant.role] for grant in self.grants)

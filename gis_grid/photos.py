@@ -19,6 +19,7 @@ from gis_grid.reports import Report, the_report
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
 MAX_PER_REPORT = 6
+MAX_WITH_STAFF = 30
 COPY_SIDE_PX = 1600
 MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
@@ -74,15 +75,26 @@ def decode(data: bytes) -> Decoded:
     return Decoded(media_type, width, height)
 
 
-def add_photo(session: Session, report_id: uuid.UUID, data: bytes, *, folder: Path, by: By, now: datetime) -> Photo:
+def add_photo(
+    session: Session,
+    report_id: uuid.UUID,
+    data: bytes,
+    *,
+    folder: Path,
+    by: By,
+    now: datetime,
+    at_most: int = MAX_PER_REPORT,
+) -> Photo:
     """The stored photo; sending the same bytes again changes nothing.
+
+    Staff may add up to `MAX_WITH_STAFF`, so that no reporter can leave a disposal without room for its photo.
 
     Raises
     ------
     NotAPhoto
         See `decode`.
     Conflict
-        The report has six photos already.
+        The report has `at_most` photos already.
     """
     report = the_report(session, report_id, for_update=True)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -90,8 +102,8 @@ def add_photo(session: Session, report_id: uuid.UUID, data: bytes, *, folder: Pa
     if known is not None:
         return known
     count = session.scalar(sa.select(sa.func.count()).select_from(Photo).where(Photo.report_id == report.id)) or 0
-    if count >= MAX_PER_REPORT:
-        raise Conflict(f"report {report.id} has {count} photos already; at most {MAX_PER_REPORT} are kept")
+    if count >= at_most:
+        raise Conflict(f"report {report.id} has {count} photos already; at most {at_most} are kept")
     decoded = decode(data)
     _store(data, photo_path(folder, sha256, decoded.media_type))
     photo = Photo(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
@@ -22,7 +23,7 @@ from gis_grid.territory import Grid, Level
 from gis_grid.unit_files import Numbered, fill_in
 from gis_grid.units import Unit, UnitKind, find_units, the_root
 
-ANY = "*"
+ANY, OR = "*", "|"
 PLACES = ("community", "town", "district")
 UPWARDS = (Level.COMMUNITY, Level.TOWN, Level.DISTRICT)
 ROUTING_COLUMNS = ("event_type", "urgency", "level", "unit", "since", "until", "is_example")
@@ -73,8 +74,8 @@ class RoutingRule(Dated, Base):
     event_type
         Code of a type or a class, or `*` for all; the most particular rule counts.
     unit
-        A unit's code, in which `{community}`, `{town}` and `{district}` stand for the codes of the grid's areas; empty
-        where this level has nobody for it.
+        A unit's code, in which `{community}`, `{town}` and `{district}` stand for the codes of the grid's areas, or
+        several with `|` between, the first that is there counts; empty where this level has nobody for it.
     """
 
     __tablename__ = "routing_rules"
@@ -237,9 +238,12 @@ def _matches(  # one rule a level
     best: dict[Level, RoutingRule] = {}
     for rule in _particular_first(session, RoutingRule, lineage, urgency=urgency, at=at):
         best.setdefault(Level(rule.level), rule)
-    named = {level: fill_in(best[level].unit, names) for level in levels if level in best}
-    there = find_units(session, named.values(), at=at)
-    return [Match(level, best[level], there.get(code)) for level, code in named.items()]
+    named = {level: fill_in(best[level].unit, names).split(OR) for level in levels if level in best}
+    there = find_units(session, chain.from_iterable(named.values()), at=at)
+    return [
+        Match(level, best[level], next((there[code] for code in codes if code in there), None))
+        for level, codes in named.items()
+    ]
 
 
 def _particular_first(
@@ -323,11 +327,12 @@ def read_routing(path: Path, event_types: set[str], units: Collection[str], *, z
     return _read(path, rule, ROUTING_COLUMNS, optional=("unit", "since", "until"))
 
 
-def _check_unit(template: str, units: Collection[str]) -> None:
+def _check_unit(templates: str, units: Collection[str]) -> None:
     # Which towns have such a unit is for the moment of routing: a rule stands for all of them.
-    pattern = fill_in(re.escape(template).replace(r"\{", "{").replace(r"\}", "}"), dict.fromkeys(PLACES, ".+"))
-    if template and not any(re.fullmatch(pattern, code) for code in units):
-        raise InvalidInput(f"unit {template!r} is no unit of this city")
+    for template in templates.split(OR) if templates else ():
+        pattern = fill_in(re.escape(template).replace(r"\{", "{").replace(r"\}", "}"), dict.fromkeys(PLACES, ".+"))
+        if not any(re.fullmatch(pattern, code) for code in units):
+            raise InvalidInput(f"unit {template!r} is no unit of this city")
 
 
 def read_limits(path: Path, event_types: set[str], *, zone: ZoneInfo) -> Numbered:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gis_grid.calendars import (
@@ -23,6 +23,7 @@ from gis_grid.calendars import (
     read_office_hours,
     read_thresholds,
 )
+from gis_grid.case_numbers import CaseNumber, JointLead, read_leads, read_numbers
 from gis_grid.city import CITIES, City
 from gis_grid.clocks import Calendar, Light, Thresholds
 from gis_grid.database import Base, By, Change, change
@@ -35,6 +36,7 @@ from gis_grid.units import Hotline, Post, Unit
 
 LOADING_RULES = 1003  # advisory lock: one load at a time
 DEFAULT = CITIES / "default"
+KEPT_CALENDARS = 16
 
 
 class WorkDay(Base):
@@ -47,6 +49,10 @@ class WorkDay(Base):
     name: Mapped[str]
 
     __table_args__ = (sa.CheckConstraint(one_of("kind", DayKind), name="kind"),)
+
+
+_DAY = sa.func.concat(WorkDay.day, WorkDay.kind)
+_CALENDARS: dict[tuple[object, ...], Calendar] = {}
 
 
 class OfficeHour(Dated, Base):
@@ -143,6 +149,10 @@ def read_rules(session: Session, city: City, folder: Path, *, now: datetime) -> 
         dated[StepLimit] = read_limits(folder / "limits.csv", types, zone=zone)
     if (folder / "exchange_110.csv").is_file():
         dated[ExchangeRule] = read_exchange(folder / "exchange_110.csv", zone=zone)
+    if (folder / "case_numbers.csv").is_file():
+        dated[CaseNumber] = read_numbers(folder / "case_numbers.csv", zone=zone)
+    if (folder / "joint_leads.csv").is_file():
+        dated[JointLead] = read_leads(folder / "joint_leads.csv", codes, zone=zone)
     dated |= dict(_calendar_rules(folder, zone))
     days = tuple(read_days(folder / "calendar.csv")) if (folder / "calendar.csv").is_file() else None
     return Rules(dated, days)
@@ -203,8 +213,18 @@ def calendar_at(session: Session, zone: ZoneInfo, *, at: datetime) -> Calendar:
     ]
     if not hours:
         raise NotFound(f"no office hours are loaded for {at.isoformat()}; give the city's rules an office_hours.csv")
-    days = session.execute(sa.select(WorkDay.day, WorkDay.kind, WorkDay.name))
-    return build_calendar(zone, (CalendarDay(day, DayKind(kind), name) for day, kind, name in days), hours)
+    digest = session.scalar(
+        sa.select(sa.func.md5(sa.func.string_agg(_DAY, aggregate_order_by(sa.literal(","), WorkDay.day))))
+    )
+    key = (zone, digest, *hours)
+    # Named by all that it holds, so that it is right for any database; a thousand days are slow to read for each step.
+    if key not in _CALENDARS:
+        days = session.execute(sa.select(WorkDay.day, WorkDay.kind, WorkDay.name))
+        named = (CalendarDay(day, DayKind(kind), name) for day, kind, name in days)
+        if len(_CALENDARS) >= KEPT_CALENDARS:
+            _CALENDARS.clear()
+        _CALENDARS[key] = build_calendar(zone, named, hours)
+    return _CALENDARS[key]
 
 
 def thresholds_at(session: Session, *, at: datetime) -> Thresholds:

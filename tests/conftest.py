@@ -21,8 +21,10 @@ from gis_grid.installation import Installation
 from gis_grid.migrating import migrate
 from gis_grid.permissions import Grant, Role
 from gis_grid.settings import Settings
+from gis_grid.territory import layer_in_force
 from tests.browsers import ARGUMENTS, CHROMIUM
 from tests.builders import CHEAP_PASSWORDS, NOW, add_signed_in, load_squares
+from tests.case_builders import load_city_rules
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +55,20 @@ def template(cluster: EmbeddedPostgis) -> str:
     return "template_gis_grid"
 
 
+@pytest.fixture(scope="session")
+def furnished(cluster: EmbeddedPostgis) -> str:
+    """A database to copy with nine squares and Minhang's rules; a module of tests takes it as its `template`."""
+    cluster.ensure_database("template_furnished")
+    owner = connect(cluster.url("template_furnished"), role=None)
+    migrate(owner)
+    with sessions(owner)() as session:
+        load_event_types(session, load_city().event_types)
+        load_squares(session)
+        load_city_rules(session)
+    owner.dispose()
+    return "template_furnished"
+
+
 @pytest.fixture
 def database(cluster: EmbeddedPostgis, template: str) -> Iterator[str]:
     cluster.create_database_from(template, "trial")
@@ -78,7 +94,8 @@ def installation(
     cluster: EmbeddedPostgis, database: str, engine: sa.Engine, session: Session, tmp_path: Path
 ) -> Installation:
     """A Minhang of nine squares of 100 m, with an administrator who is signed in."""
-    load_squares(session)
+    if layer_in_force(session, NOW) is None:
+        load_squares(session)
     add_signed_in(session, "admin", [Grant(Role.ADMINISTRATOR)])
     settings = Settings(data=tmp_path, anonymous_reports_per_hour=10_000)
     return Installation(

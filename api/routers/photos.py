@@ -10,7 +10,15 @@ from api.deps import InSession, Json, Now, PhotoCaller, ReporterOrStaff, TheActo
 from api.shapes import photo_json
 from gis_grid.errors import NotFound
 from gis_grid.permissions import Permission
-from gis_grid.photos import MAX_BYTES, add_photo, copy_without_metadata, photo_path, the_photo
+from gis_grid.photos import (
+    MAX_BYTES,
+    MAX_PER_REPORT,
+    MAX_WITH_STAFF,
+    add_photo,
+    copy_without_metadata,
+    photo_path,
+    the_photo,
+)
 from gis_grid.reports import the_report
 from gis_grid.territory import ground_of
 
@@ -28,10 +36,11 @@ def send_photo(
     now: Now,
     by: TheActor,
 ) -> Json:
-    """Add a JPEG, PNG or WebP of up to 10 MB and 40 megapixels; at most six a report."""
+    """Add a JPEG, PNG or WebP of up to 10 MB and 40 megapixels; at most six a report, with those of staff thirty."""
     _demand(session, asking, report_id)
     data = photo.file.read(MAX_BYTES + 1)
-    return photo_json(add_photo(session, report_id, data, folder=installation.photos, by=by, now=now))
+    most = MAX_PER_REPORT if asking.is_reporter else MAX_WITH_STAFF
+    return photo_json(add_photo(session, report_id, data, folder=installation.photos, by=by, now=now, at_most=most))
 
 
 @router.get("/{report_id}/photos/{sha256}", response_class=Response)

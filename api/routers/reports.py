@@ -1,8 +1,5 @@
 """Sending reports, finding them, placing by hand what lies outside."""
 
-import base64
-import binascii
-import json
 import uuid
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -30,12 +27,12 @@ from api.deps import (
     view_of,
 )
 from api.errors import fields_of, problem, problem_of, status_of
+from api.paging import bad_token, next_links, page_token, read_token
 from api.shapes import manager_json, place_names, report_feature
 from gis_grid.errors import GridError, InvalidInput
 from gis_grid.event_types import the_event_type
 from gis_grid.geo.datum import Datum
 from gis_grid.installation import Installation
-from gis_grid.instants import as_utc
 from gis_grid.intake import Intake, district_bounds
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M
 from gis_grid.permissions import Caller, Permission
@@ -260,18 +257,12 @@ def list_reports(
     )
     found = find_reports(session, which, limit=limit + 1, after=_cursor(after) if after else None)
     page = found[:limit]
-    next_ = _token(page[-1]) if len(found) > limit else None
+    token = page_token(page[-1].received_at, page[-1].id.hex) if len(found) > limit else None
     return {
         "type": "FeatureCollection",
         "features": [report_feature(report, caller) for report in page],
-        "next": next_,
-        "links": [{"rel": "next", "href": _href(request, next_)}] if next_ else [],
+        **next_links(request, token),
     }
-
-
-def _href(request: Request, after: str) -> str:
-    # Without scheme and host, which behind a proxy are not those the asker used.
-    return f"{request.url.path}?{request.url.include_query_params(after=after).query}"
 
 
 def _bbox(text: str) -> tuple[float, float, float, float]:
@@ -286,17 +277,12 @@ def _bbox(text: str) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def _token(report: Report) -> str:
-    text = json.dumps([report.received_at.isoformat(), report.id.hex])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
 def _cursor(token: str) -> tuple[datetime, uuid.UUID]:
+    at, key = read_token(token)
     try:
-        at, id_ = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return as_utc(datetime.fromisoformat(at)), uuid.UUID(hex=id_)
-    except (ValueError, TypeError, AttributeError, binascii.Error, InvalidInput):
-        raise InvalidInput("after: not the `next` of an earlier page", fields=("after",)) from None
+        return at, uuid.UUID(hex=key)
+    except ValueError:
+        raise bad_token() from None
 
 
 @router.get("/{report_id}")

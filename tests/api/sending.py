@@ -15,6 +15,15 @@ REPORT = {
     "text": "垃圾堆在小区门口",
     "reporter": {"name": "李雷", "phone": "10000000001"},
 }
+CALL: dict[str, Any] = {
+    "number": "962000",
+    "lon": INSIDE[0],
+    "lat": INSIDE[1],
+    "kind": "投诉",
+    "event_type": "E0102",
+    "text": "垃圾堆了两天",
+    "caller": {"name": "李雷", "phone": "10000000001"},
+}
 
 
 def report(**changes: Any) -> dict[str, Any]:

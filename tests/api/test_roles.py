@@ -1,6 +1,7 @@
 """Every route, called by every role, in scope and out of scope; the tables here are what is meant."""
 
 import io
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +12,11 @@ from PIL import Image
 from sqlalchemy.orm import Session
 
 from api.deps import SESSION_COOKIE, asked_permission
+from gis_grid.cases import accept_report
 from gis_grid.installation import Installation
 from gis_grid.permissions import EVERYWHERE, Grant, Permission, Role, Scope, ScopeKind
 from gis_grid.tenures import NewTenure, appoint
-from tests.api.sending import report, send
+from tests.api.sending import CALL, report, send
 from tests.api.test_access import functions
 from tests.builders import BY, NOW, STAFF, add_signed_in, bearer
 
@@ -46,15 +48,28 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
     ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/cases"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/cases/duplicates"): P.ACCEPT,
+    ("GET", "/api/v1/cases/lights"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/cases/waiting"): P.ACCEPT,
+    ("GET", "/api/v1/cases/{case}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/cases/{case}/proposal"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/events"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/joint-operations"): P.SEE_REPORT_DETAILS,
+    ("GET", "/api/v1/joint-operations/{operation_id}"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/locate"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
     ("GET", "/api/v1/units"): P.SEE_PUBLIC,
     ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
+    ("POST", "/api/v1/cases"): P.ACCEPT,
+    ("POST", "/api/v1/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
+    ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
+    ("POST", "/api/v1/joint-operations"): P.DISPATCH,
     ("POST", "/api/v1/reports"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/batch"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/{report_id}/photos"): P.SEE_PHOTOS,
@@ -71,10 +86,25 @@ ALLOWED: dict[Permission, set[Role]] = {
     P.SEE_CONTACTS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PATROLLER, Role.PLANNER},
     P.SEE_PHOTOS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PLANNER},
     P.PLACE_REPORT: {Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.ADMINISTRATOR},
+    P.ACCEPT: {Role.OPERATOR, Role.GRID_MANAGER},
+    P.DISPATCH: {Role.DISPATCHER},
+    P.TAKE: {Role.PATROLLER, Role.GRID_MANAGER, Role.HANDLER},
 }
-ENDS_SESSIONS = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out")}
-SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT}
-QUERIES = {"/api/v1/locate": {"lon": 121.4005, "lat": 31.1022}}
+# Open to who holds the permission anywhere; what is out of their scope is left out of the answer or shown as the public.
+LISTS = {
+    ("GET", "/api/v1/cases/waiting"),
+    ("GET", "/api/v1/cases/duplicates"),
+    ("GET", "/api/v1/joint-operations"),
+    ("GET", "/api/v1/joint-operations/{operation_id}"),
+}
+# What the step of `call` needs; every step by every role is in tests/api/test_cases.py.
+STEP = ("POST", "/api/v1/cases/{case}/steps")
+# A stream never ends; tests/api/test_case_stream.py reads it.
+NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
+SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE}
+POINT = {"lon": 121.4005, "lat": 31.1022}
+QUERIES = {"/api/v1/locate": POINT, "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"}}
+TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
 
 
 def routes(client: TestClient) -> Iterator[tuple[str, str, Any]]:
@@ -90,6 +120,11 @@ def photo() -> bytes:
 
 
 @pytest.fixture
+def template(furnished: str) -> str:
+    return furnished
+
+
+@pytest.fixture
 def there(client: TestClient, session: Session) -> dict[str, str]:
     """A report in the first square with a photo, and who answers for it."""
     appoint(session, [NewTenure(GRID, "王芳", "书记", "居委会", "0-1", "10009", NOW, None)], by=BY, now=NOW)
@@ -98,7 +133,15 @@ def there(client: TestClient, session: Session) -> dict[str, str]:
     token = {"X-Upload-Token": sent["upload_token"]}
     client.post(f"/api/v1/reports/{sent['id']}/photos", files={"photo": ("p.jpg", photo())}, headers=token)
     stored = client.get(f"/api/v1/reports/{sent['id']}", headers=STAFF).json()["properties"]["photos"][0]
-    return {"report_id": sent["id"], "sha256": stored["sha256"], "code": GRID}
+    case = accept_report(session, uuid.UUID(sent["id"]), by=BY, now=NOW)
+    session.commit()
+    return {
+        "report_id": sent["id"],
+        "sha256": stored["sha256"],
+        "code": GRID,
+        "case": case.name,
+        "operation_id": "1",
+    }
 
 
 def call(client: TestClient, method: str, path: str, there: dict[str, str], headers: dict[str, str]) -> int:
@@ -109,6 +152,18 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         "/api/v1/reports/batch": {"json": [report()]},
         "/api/v1/reports/{report_id}/photos": {"files": {"photo": ("p.jpg", photo())}},
         "/api/v1/reports/{report_id}/placement": {"json": {"grid_code": GRID, "reason": "x"}},
+        "/api/v1/cases": {"json": {"report_id": there["report_id"]}},
+        "/api/v1/cases/{case}/steps": {"json": {"action": "take", "expected_seq": 1}},
+        "/api/v1/hotline/calls": {"json": CALL | {"is_other": True}},
+        "/api/v1/joint-operations": {
+            "json": {
+                "title": "x",
+                "reason": "x",
+                "cases": [there["case"]],
+                "units": TEAMS,
+                "starts_at": "2026-03-03T00:00Z",
+            }
+        },
         "/api/v1/sign-in": {"json": {"login": "nobody", "password": "wrong"}},
         "/staff/unplaced/{report_id}": {"data": {"grid_code": GRID, "reason": "x"}},
     }
@@ -136,11 +191,11 @@ def test_each_role_may_call_what_the_table_says_and_nothing_else(
             login = f"{role}-{scope.code}"
             add_signed_in(session, login, [Grant(role, scope)])
             walked = ROUTES if scope == scopes[0] else {key: asked for key, asked in ROUTES.items() if asked in SCOPED}
-            for (method, path), asked in walked.items():
-                if (method, path) in ENDS_SESSIONS or path.endswith("sign-in"):
+            for (method, path), asked in (walked | {STEP: P.TAKE}).items():
+                if (method, path) in NOT_WALKED or path.endswith("sign-in"):
                     continue
                 is_queue = path.startswith("/staff/unplaced")
-                is_in_scope = where == "everywhere" or (where == "here" and not is_queue)
+                is_in_scope = where == "everywhere" or (where == "here" and not is_queue) or (method, path) in LISTS
                 may = asked not in SCOPED or (role in ALLOWED[asked] and is_in_scope)
                 status = call(client, method, path, there, bearer(login))
                 if (status not in {401, 403}) != may or status >= 500:
@@ -150,7 +205,7 @@ def test_each_role_may_call_what_the_table_says_and_nothing_else(
 
 
 def test_nobody_in_particular_may_call_what_is_open_to_all(client: TestClient, there: dict[str, str]) -> None:
-    statuses = {key: call(client, *key, there, {}) for key in ROUTES if key not in ENDS_SESSIONS}
+    statuses = {key: call(client, *key, there, {}) for key in ROUTES if key not in NOT_WALKED}
 
     refused = {key for key, status in statuses.items() if status in {401, 403}}
     wrong_password, no_origin = ("POST", "/api/v1/sign-in"), ("POST", "/sign-in")

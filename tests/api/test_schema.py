@@ -13,6 +13,7 @@ from api.app import create_app
 from gis_grid.installation import Installation
 from tests.builders import STAFF
 
+WALKED = "^/(api/(?!v1/events)|healthz)"  # a stream of events never ends
 SETTINGS = settings(
     max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck]
 )
@@ -22,7 +23,7 @@ def test_no_request_that_can_be_made_up_breaks_the_service(
     installation: Installation, clock: Callable[[], datetime]
 ) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(installation, clock=clock))
-    operations = [found.ok() for found in schema.include(path_regex="^/(api|healthz)").get_all_operations()]
+    operations = [found.ok() for found in schema.include(path_regex=WALKED).get_all_operations()]
     seen: set[int] = set()
 
     def send(case: schemathesis.Case) -> None:

@@ -1,0 +1,158 @@
+"""Joint operations (“2+X”联动执法): two bodies lead, others join, over one case or several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from gis_grid.case_numbers import joint_leads
+from gis_grid.case_side_steps import JoinOperation
+from gis_grid.cases import Case, log_step
+from gis_grid.city import City
+from gis_grid.database import Base, By
+from gis_grid.errors import InvalidInput, NotFound
+from gis_grid.units import Unit, enforcement_body, find_units
+
+MOST_CASES, MOST_UNITS = 100, 30
+
+
+class JointOperation(Base):
+    """A planned operation; what its units do in it stands in the logs of its cases."""
+
+    __tablename__ = "joint_operations"
+
+    id: Mapped[int] = mapped_column(sa.Identity(), primary_key=True)
+    title: Mapped[str]
+    reason: Mapped[str]
+    planned_at: Mapped[datetime]
+    planned_by: Mapped[str]
+    starts_at: Mapped[datetime]
+
+    units: Mapped[list["JointUnit"]] = relationship(order_by="JointUnit.unit_code", lazy="selectin")
+    cases: Mapped[list["JointCase"]] = relationship(order_by="JointCase.case_id", lazy="selectin")
+
+    __table_args__ = (
+        sa.CheckConstraint("starts_at >= planned_at", name="starts_at"),
+        sa.Index("ix_joint_operations_starts_at", "starts_at", "id"),
+    )
+
+    @property
+    def lead_time(self) -> timedelta:
+        """How long it took from planning to beginning."""
+        return self.starts_at - self.planned_at
+
+
+class JointUnit(Base):
+    """A unit that takes part, and the body it leads for; None for those that join."""
+
+    __tablename__ = "joint_units"
+
+    operation_id: Mapped[int] = mapped_column(sa.ForeignKey(JointOperation.id), primary_key=True)
+    unit_code: Mapped[str] = mapped_column(primary_key=True)
+    leads_for: Mapped[str | None]
+
+
+class JointCase(Base):
+    """A case that an operation is about."""
+
+    __tablename__ = "joint_cases"
+
+    operation_id: Mapped[int] = mapped_column(sa.ForeignKey(JointOperation.id), primary_key=True)
+    case_id: Mapped[int] = mapped_column(sa.BigInteger, sa.ForeignKey(Case.id), primary_key=True, index=True)
+
+    case: Mapped[Case] = relationship(lazy="joined")
+
+
+class LeadMissing(InvalidInput):
+    """A joint operation without one of the bodies that must lead it."""
+
+
+@dataclass(frozen=True)
+class NewOperation:
+    """An operation as somebody plans it."""
+
+    title: str
+    reason: str
+    units: Sequence[str]
+    starts_at: datetime
+
+
+def plan_operation(
+    session: Session, cases: Sequence[Case], new: NewOperation, *, city: City, photos: Path, by: By, now: datetime
+) -> JointOperation:
+    """A new operation over cases that are locked; each has it in its log.
+
+    Raises
+    ------
+    LeadMissing
+        Naming the bodies (城管, 派出所) for which no unit takes part.
+    InvalidInput
+        No case, a case twice, a unit that is not there, or a beginning in the past.
+    IllegalStep, Suspended
+        A case that is not at work.
+    """
+    if not 1 <= len(cases) <= MOST_CASES or len({case.id for case in cases}) != len(cases):
+        raise InvalidInput(f"cases: 1 to {MOST_CASES} different cases", fields=("cases",))
+    if new.starts_at < now:
+        raise InvalidInput(f"starts_at: {new.starts_at.isoformat()} is past", fields=("starts_at",))
+    leads = _leads(session, new.units, now=now)
+    operation = JointOperation(
+        title=new.title, reason=new.reason, planned_at=now, planned_by=by.who, starts_at=new.starts_at
+    )
+    session.add(operation)
+    session.flush()
+    operation.units = [JointUnit(operation_id=operation.id, unit_code=code, leads_for=body) for code, body in leads]
+    operation.cases = [JointCase(operation_id=operation.id, case_id=case.id) for case in cases]
+    step = JoinOperation(
+        action="join_operation", operation=operation.id, title=new.title, units=tuple(code for code, _ in leads)
+    )
+    for case in cases:
+        log_step(session, [case], step, city=city, photos=photos, by=by, now=now)
+    return operation
+
+
+def _leads(session: Session, codes: Sequence[str], *, now: datetime) -> list[tuple[str, str | None]]:
+    if not 1 <= len(codes) <= MOST_UNITS:
+        raise InvalidInput(f"units: 1 to {MOST_UNITS} units", fields=("units",))
+    there = find_units(session, codes, at=now)
+    unknown = sorted(set(codes) - there.keys())
+    if unknown:
+        raise InvalidInput(f"units: no such units: {', '.join(unknown)}", fields=("units",))
+    bodies = joint_leads(session, at=now)
+    leads = [(code, _leads_for(session, unit, bodies, now=now)) for code, unit in sorted(there.items())]
+    missing = find_units(session, set(bodies) - {body for _, body in leads}, at=now)
+    if missing:
+        named = ", ".join(f"{unit.name} ({code})" for code, unit in sorted(missing.items()))
+        raise LeadMissing(
+            f"units: a joint operation is led together; no unit takes part that enforces as {named}",
+            fields=("units",),
+        )
+    return leads
+
+
+def _leads_for(session: Session, unit: Unit, bodies: Sequence[str], *, now: datetime) -> str | None:
+    body = enforcement_body(session, unit, at=now).code
+    return body if body in bodies else None
+
+
+def the_operation(session: Session, operation_id: int) -> JointOperation:
+    """The operation with this number, or `NotFound`."""
+    operation = session.get(JointOperation, operation_id)
+    if operation is None:
+        raise NotFound(f"there is no joint operation {operation_id}")
+    return operation
+
+
+def operations_of(session: Session, case: Case) -> list[JointOperation]:
+    """The operations that a case is part of, the first planned first."""
+    query = sa.select(JointOperation).join(JointCase).where(JointCase.case_id == case.id)
+    return list(session.scalars(query.order_by(JointOperation.id)))
+
+
+def operations(session: Session, *, limit: int) -> list[JointOperation]:
+    """Operations, the latest beginning first."""
+    query = sa.select(JointOperation).order_by(JointOperation.starts_at.desc(), JointOperation.id.desc())
+    return list(session.scalars(query.limit(limit)))
