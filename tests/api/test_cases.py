@@ -60,11 +60,6 @@ class Service:
 
 
 @pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
 def service(installation: Installation, session: Session) -> Iterator[Service]:
     service = Service(installation, session)
     with service.client:

@@ -120,11 +120,6 @@ def photo() -> bytes:
 
 
 @pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
 def there(client: TestClient, session: Session) -> dict[str, str]:
     """A report in the first square with a photo, and who answers for it."""
     appoint(session, [NewTenure(GRID, "王芳", "书记", "居委会", "0-1", "10009", NOW, None)], by=BY, now=NOW)

@@ -15,6 +15,11 @@ from gis_grid.installation import Installation
 from tests.browsers import PHONE
 
 
+@pytest.fixture(scope="session")
+def template(furnished: str) -> str:
+    return furnished
+
+
 @pytest.fixture
 def client(installation: Installation, clock: Callable[[], Any]) -> Iterator[TestClient]:
     with TestClient(create_app(installation, clock=clock), raise_server_exceptions=False) as client:
