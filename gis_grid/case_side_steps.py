@@ -186,6 +186,25 @@ class JoinOperation(Step):
         return {}
 
 
+class Relocate(Step):
+    """The case's place lies in another grid of a new layer; made by the program when that layer is activated.
+
+    Who has the case and who answered for the ground when it was filed stays: a hand-over is a step of its own.
+    """
+
+    IS_FOR_SUSPENDED: ClassVar = True
+    action: Literal["relocate"]
+    layer: int
+    from_grid_code: str
+    grid_code: str
+    community_code: str
+    town_code: str
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        return {"grid_code": self.grid_code, "community_code": self.community_code, "town_code": self.town_code}
+
+
 class Supervise(Step):
     """提醒, 催办, 督办 or 问效, on record; never the same twice in one case."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
 
 from gis_grid.case_deciding import AnyStep, accept, decide
 from gis_grid.case_facts import facts_for
@@ -238,24 +238,30 @@ def lock_cases(session: Session, names: Iterable[str]) -> list[Case]:
         Naming the first that there is not.
     """
     names = list(names)
-    ids = [_id_of(session, name) for name in names]
-    query = sa.select(Case).where(Case.id.in_(ids)).order_by(Case.id).with_for_update(of=Case)
-    found = {case.id: case for case in session.scalars(query.execution_options(populate_existing=True))}
-    return [found[id_] for id_ in ids]
+    query = sa.select(Case).where(_is_named(names)).order_by(Case.id).with_for_update(of=Case)
+    query = query.options(joinedload(Case.report)).execution_options(populate_existing=True)
+    found: dict[str, Case] = {}
+    for case in session.scalars(query):
+        found[str(case.id)] = case
+        if case.serial is not None:
+            found[case.serial] = case
+    missing = next((name for name in names if name not in found), None)
+    if missing is not None:
+        raise NotFound(f"there is no case {missing[:40]}")
+    return [found[name] for name in names]
 
 
 def the_case(session: Session, name: str) -> Case:
     """The case with this serial number or id, or `NotFound`."""
-    return session.get_one(Case, _id_of(session, name))
-
-
-def _id_of(session: Session, name: str) -> int:
-    is_id = re.fullmatch(r"[0-9]{1,18}", name) is not None
-    is_it = Case.id == int(name) if is_id else Case.serial == name
-    found = session.scalar(sa.select(Case.id).where(is_it))
-    if found is None:
+    case = session.scalar(sa.select(Case).where(_is_named([name])))
+    if case is None:
         raise NotFound(f"there is no case {name[:40]}")
-    return found
+    return case
+
+
+def _is_named(names: Sequence[str]) -> sa.ColumnElement[bool]:
+    ids = [int(name) for name in names if re.fullmatch(r"[1-9][0-9]{0,17}", name)]
+    return sa.or_(Case.id.in_(ids), Case.serial.in_(names))
 
 
 def needed_cases(name: str, step: Step) -> list[str]:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
     hotline,
     joint_operations,
+    layer_changes,
     patrols,
     photos,
     rate_limits,

@@ -86,7 +86,7 @@ def load_layer_file(
         grids, repair = repair_tiling(grids, width_m=repair_m)
     report = check_layer(grids, city)
     _refuse(report, path, accept_faults=accept_faults)
-    grids = _made_valid(grids)
+    grids = made_valid_grids(grids)
     areas = derive_areas(grids, city_name=city.name, adcode=city.adcode)
     if "community_code" not in grids.columns:
         # A level that the file lacks is one area, which repeats the level above.
@@ -121,7 +121,7 @@ def check_layer(grids: gpd.GeoDataFrame, city: City) -> TilingReport:
     )
 
 
-def _made_valid(grids: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+def made_valid_grids(grids: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Grids whose invalid polygons are the valid ones of the same ground."""
     return grids.set_geometry(made_valid(grids.geometry.to_numpy()), crs=grids.crs)
 

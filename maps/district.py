@@ -6,10 +6,11 @@ import folium
 import geopandas as gpd
 import pandas as pd
 
-from maps.elements import Column, Features, Legend, LegendItem, Shapes
+from maps.elements import Column, Legend, LegendItem
 from maps.layers import (
     GRID_LINE,
     TOWN_LINE,
+    add_counts,
     add_grids,
     add_names,
     add_outlines,
@@ -17,12 +18,13 @@ from maps.layers import (
     add_shapes,
     add_town_tints,
     bounds_of,
+    count_items,
     finish,
     grid_columns,
     ground_opacity,
     new_map,
 )
-from maps.styles import Basemap, Classes, count_classes, require_lonlat
+from maps.styles import Basemap, count_classes, require_lonlat
 
 
 def district_map(
@@ -71,36 +73,12 @@ def district_map(
     if counts is not None:
         numbers = counts.reindex(grids["grid_code"], fill_value=0)
         classes = count_classes(numbers)
-        _add_counts(sheet, shapes, numbers, classes, name=counts_name)
+        add_counts(sheet, shapes, numbers, classes, name=counts_name)
         columns.insert(3, Column(counts_name, [f"{number:,.0f}" for number in numbers], tip=True))
-        items = [*_count_items(classes), *items]
+        items = [*count_items(classes), *items]
     add_grids(sheet, shapes, columns)
     add_outlines(sheet, areas, basemap=basemap)
     add_names(sheet, areas, grids=grids, reference=reference, basemap=basemap)
     heading, unit = ("图例 Legend", "") if counts is None else (counts_name, "件/网格 per grid")
     Legend(heading, items, unit=unit).add_to(sheet)
     return finish(sheet, bounds, basemap=basemap)
-
-
-def _add_counts(sheet: folium.Map, shapes: Shapes, numbers: pd.Series, classes: Classes, *, name: str) -> None:
-    none = {"fillColor": "#ffffff", "fillOpacity": 0.9}
-    Features(
-        shapes,
-        name=name,
-        pane="fill",
-        styles=[*({"fillColor": color} for color in classes.colors), none],
-        style_of=classes.of(numbers) % (len(classes.colors) + 1),  # below the first class, -1, comes last: none
-        base={"stroke": False, "fillOpacity": 0.75},
-        overlay=False,
-    ).add_to(sheet)
-
-
-def _count_items(classes: Classes) -> list[LegendItem]:
-    none = LegendItem("0", {"color": "#9aa5ae", "fillColor": "#ffffff"})
-    return [
-        none,
-        *(
-            LegendItem(label, {"fillColor": color, "fillOpacity": 0.75})
-            for label, color in zip(classes.labels, classes.colors, strict=True)
-        ),
-    ]

@@ -19,13 +19,14 @@ from maps.elements import (
     Features,
     Labels,
     LabelSet,
+    LegendItem,
     Rank,
     Runtime,
     Shapes,
     TitleCard,
     View,
 )
-from maps.styles import INK, TINTS, Basemap, as_of_line, drawn, drawn_bounds, require_lonlat, tint_areas
+from maps.styles import INK, TINTS, Basemap, Classes, as_of_line, drawn, drawn_bounds, require_lonlat, tint_areas
 
 GRID_LINE = {"color": "#6d7a86", "weight": 0.7, "opacity": 0.9, "fillColor": "#ffffff", "fillOpacity": 0.0}
 GRID_HOVER = {"color": "#000000", "weight": 2.5, "opacity": 1}
@@ -139,6 +140,32 @@ def add_grids(sheet: folium.Map, shapes: Shapes, columns: Sequence[Column]) -> N
     """Outlines of the grids; touching one tells its `columns`."""
     layer = Features(shapes, name="网格 Grids", pane="grids", styles=[GRID_LINE], columns=columns, hover=GRID_HOVER)
     layer.add_to(sheet)
+
+
+def add_counts(sheet: folium.Map, shapes: Shapes, numbers: pd.Series, classes: Classes, *, name: str) -> None:
+    """Polygons filled by the class of their number; those below the first class white."""
+    none = {"fillColor": "#ffffff", "fillOpacity": 0.9}
+    Features(
+        shapes,
+        name=name,
+        pane="fill",
+        styles=[*({"fillColor": color} for color in classes.colors), none],
+        style_of=classes.of(numbers) % (len(classes.colors) + 1),  # below the first class, -1, comes last: none
+        base={"stroke": False, "fillOpacity": 0.75},
+        overlay=False,
+    ).add_to(sheet)
+
+
+def count_items(classes: Classes) -> list[LegendItem]:
+    """What the legend says of `add_counts`."""
+    none = LegendItem("0", {"color": "#9aa5ae", "fillColor": "#ffffff"})
+    return [
+        none,
+        *(
+            LegendItem(label, {"fillColor": color, "fillOpacity": 0.75})
+            for label, color in zip(classes.labels, classes.colors, strict=True)
+        ),
+    ]
 
 
 def grid_columns(

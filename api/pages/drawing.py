@@ -19,6 +19,7 @@ from gis_grid.geo.blindspots import exclusions_in_force, seen_shares, unseen_gro
 from gis_grid.geo.density import heat_surface, implausible_piles, on_piles
 from gis_grid.geo.layer_files import read_layer
 from gis_grid.geo.tiles import Ground, SeenTiles
+from gis_grid.layer_changes import LayerChange
 from gis_grid.patrols import has_synthetic_tracks, seen_in_window, tracks_in
 from gis_grid.reports import ReportFilter, count_by_grid, find_reports, points_of
 from gis_grid.tenures import Tenure, managers
@@ -38,6 +39,7 @@ from maps.blind_spots import blind_spots_map
 from maps.district import district_map
 from maps.grid import grid_map
 from maps.heat import heat_map
+from maps.layer_change import layer_change_map
 from maps.styles import Basemap
 
 GRID_URL = "/grids/{grid_code}"
@@ -60,6 +62,20 @@ def draw_district(
         now=now,
         with_counts=with_counts,
         grid_url=grid_url,
+    )
+
+
+def draw_layer_change(
+    session: Session, grids: gpd.GeoDataFrame, changed: LayerChange, *, city: City, name: str
+) -> folium.Map:
+    """A new layer's grids over those in force, coloured by the reports that come into them from another grid."""
+    old = grids_frame(session, the_layer(session, changed.effective_at))
+    return layer_change_map(
+        old,
+        grids,
+        changed.moves.dropna(subset="new_code").groupby("new_code")["reports"].sum(),
+        title=f"{city.name} {name}",
+        as_of=changed.effective_at.astimezone(city.zone),
     )
 
 

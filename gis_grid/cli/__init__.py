@@ -39,7 +39,7 @@ app = typer.Typer(
     help="Run a city district by its grid.\n\nStart with `gis-grid serve --demo`, then open the address it prints.",
 )
 app.add_typer(
-    typer.Typer(no_args_is_help=True, help="Check, load and export grid layers."),
+    typer.Typer(no_args_is_help=True, help="Check, load, activate and export grid layers."),
     name="grids",
     cls=group_of(
         Lazy(
@@ -48,6 +48,16 @@ app.add_typer(
             "Say whether a grid file is an exact tiling, and name every fault with its place and size.",
         ),
         Lazy("load", "grids:load", "Store a grid layer, whole or not at all."),
+        Lazy(
+            "preview",
+            "layers:preview",
+            "Say what a new layer would change, and change nothing: reports, open cases, who answers for what.",
+        ),
+        Lazy(
+            "activate",
+            "layers:activate",
+            "End the layer in force and start a loaded one, from the day it was loaded for, all or nothing.",
+        ),
         Lazy("export", "grids:export", "Write the layer in force, in the format that the file's suffix names."),
     ),
 )

@@ -31,7 +31,7 @@ def load(
 ) -> None:
     """Store a grid layer, whole or not at all.
 
-    The first layer is in force since 1970; a later one is loaded but not in force.
+    The first layer is in force since 1970; a later one is loaded and waits for `grids activate`.
 
     Example: `gis-grid grids load precincts.geojson --crs EPSG:2249 --code-field PRECINCT`
     """

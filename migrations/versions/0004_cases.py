@@ -16,9 +16,9 @@ APP_ROLE = "gis_grid_app"
 RIGHTS = {
     "case_numbers": "select, insert, update (valid)",
     "joint_leads": "select, insert, update (valid)",
-    "cases": "select, insert, update (report_id, serial, seq, stage, kind, event_type, urgency, grid_code, "
-    "community_code, town_code, unit, level, accepted_at, filed_at, closed_at, due_at, yellow_at, orange_at, red_at, "
-    "state)",
+    "cases": "select, insert, update (grid_id, report_id, serial, seq, stage, kind, event_type, urgency, grid_code, "
+    "community_code, town_code, district_code, unit, level, accepted_at, filed_at, closed_at, due_at, yellow_at, "
+    "orange_at, red_at, state)",
     "case_events": "select, insert",
     "case_serials": "select, insert, update (last)",
     "hotline_calls": "select, insert",
