@@ -19,6 +19,7 @@ from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
     hotline,
     joint_operations,
     layer_changes,
+    openness,
     patrols,
     photos,
     rate_limits,

@@ -14,6 +14,7 @@ from gis_grid.geo.datum import Datum
 from gis_grid.hotline import CallRecord, source_of, take_call
 from gis_grid.intake import Intake, district_bounds
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M
+from gis_grid.openness import query_codes
 from gis_grid.permissions import Permission
 from gis_grid.reports import Kind
 from gis_grid.routing import Alarm, Urgency
@@ -134,5 +135,6 @@ def send_call(
         "source": taken.report.source,
         "desk": taken.call.desk,
         "is_new": taken.is_new,
+        "query_code": query_codes(session, [taken.report.id])[taken.report.id],
         "case": case_json(taken.case, caller, now=now) if taken.case else None,
     }

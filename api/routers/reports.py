@@ -35,6 +35,7 @@ from gis_grid.geo.datum import Datum
 from gis_grid.installation import Installation
 from gis_grid.intake import Intake, district_bounds
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M
+from gis_grid.openness import query_codes
 from gis_grid.permissions import Caller, Permission
 from gis_grid.photos import photos_of
 from gis_grid.rate_limits import RateLimit, spend
@@ -207,10 +208,11 @@ def _refusal(error: GridError | ValidationError) -> Json:
 
 
 def _receipts(reports: list[Report], caller: Caller, session: Session, installation: Installation) -> list[Json]:
-    """What the sender is told: whose grid it is, and the token for adding photos."""
+    """What the sender is told: whose grid it is, the token for adding photos, the code for asking after it."""
     placed = [report for report in reports if report.grid]
     asked = [(report.grid.code, report.observed_at or report.received_at) for report in placed if report.grid]
     manager = dict(zip((report.id for report in placed), managers_at(session, asked), strict=True))
+    codes = query_codes(session, [report.id for report in reports])
     return [
         {
             "id": str(report.id),
@@ -221,6 +223,7 @@ def _receipts(reports: list[Report], caller: Caller, session: Session, installat
             "manager": manager_json(manager.get(report.id), caller, ground_of(report.grid)),
             "received_at": report.received_at.isoformat(),
             "upload_token": installation.upload_token(report.id),
+            "query_code": codes[report.id],
         }
         for report in reports
     ]

@@ -1,0 +1,157 @@
+"""What everybody may see of the work: the progress of one's own report, counts, and where reports pile up."""
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from gis_grid.cases import Case, CaseLogEntry, log_of
+from gis_grid.database import Base
+from gis_grid.errors import NotFound
+from gis_grid.event_types import EventType
+from gis_grid.reports import Report
+from gis_grid.units import Unit
+
+CODE_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that is misread for another
+CODE_LENGTH = 10  # 49 bits; wrong ones are counted at the edge
+LEAST_SHOWN = 5
+
+
+class QueryCode(Base):
+    """What lets a reporter follow their report without signing in."""
+
+    __tablename__ = "query_codes"
+
+    report_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(Report.id), primary_key=True)
+    code: Mapped[str]
+
+
+class NoSuchProgress(NotFound):
+    """No case or report has this number and code together; which of the two is wrong is not told."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a report has come.
+
+    Attributes
+    ----------
+    case
+        None while nobody has accepted the report.
+    log
+        Its steps, in order.
+    merged_into
+        The case that goes on in its place after a merge.
+    unit
+        Who has it now.
+    """
+
+    report: Report
+    case: Case | None
+    log: list[CaseLogEntry]
+    merged_into: str | None
+    unit: Unit | None
+
+    @property
+    def answer(self) -> str | None:
+        """What the reporter was told last."""
+        said = [entry.said.get("text") for entry in self.log if entry.action == "answer"]
+        return said[-1] if said else None
+
+
+class PublicCount(NamedTuple):
+    """How many cases of one event type a town had in a time, and how many of them are open and ended now."""
+
+    town_code: str
+    event_type: str
+    accepted: int
+    open: int
+    ended: int
+
+
+class BusySquare(NamedTuple):
+    """A square of 100 m with enough reports to be shown; its centre in WGS84 degrees."""
+
+    lon: float
+    lat: float
+    reports: int
+
+
+def query_codes(session: Session, report_ids: list[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """The query code of each report, made now where there is none yet."""
+    rows = [
+        {"report_id": id_, "code": "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_LENGTH))}
+        for id_ in report_ids
+    ]
+    if not rows:
+        return {}
+    session.execute(insert(QueryCode).on_conflict_do_nothing(), rows)
+    query = sa.select(QueryCode.report_id, QueryCode.code).where(QueryCode.report_id.in_(report_ids))
+    return {row.report_id: row.code for row in session.execute(query)}
+
+
+def progress_of(session: Session, number: str, code: str, *, now: datetime) -> Progress:
+    """How far the report with this number and code has come.
+
+    Parameters
+    ----------
+    number
+        A case's serial number, or the id of a report.
+
+    Raises
+    ------
+    NoSuchProgress
+        See there.
+    """
+    report_id = _report_of(session, number.strip())
+    known = session.get(QueryCode, report_id) if report_id else None
+    # Compared in a time that does not tell where they differ.
+    if known is None or not secrets.compare_digest(known.code.encode(), code.strip().lower().encode()):
+        raise NoSuchProgress("no report has this number and query code together")
+    report = session.get_one(Report, known.report_id)
+    case = session.scalar(sa.select(Case).where(Case.opening_report_id == report.id))
+    log = log_of(session, case) if case else []
+    merged_into = case.read_state().merged_into if case else None
+    unit = None
+    if case is not None and case.unit is not None:
+        unit = session.scalar(sa.select(Unit).where(Unit.code == case.unit, Unit.valid.contains(now)))
+    return Progress(report, case, log, merged_into, unit)
+
+
+def _report_of(session: Session, number: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(number)
+    except ValueError:
+        return session.scalar(sa.select(Case.opening_report_id).where(Case.serial == number))
+
+
+def public_counts(session: Session, *, since: datetime) -> list[PublicCount]:
+    """Cases accepted since a time, by town and event type, ascending; merged and void ones are counted as ended."""
+    is_open = Case.closed_at.is_(None)
+    count = sa.func.count()
+    query = (
+        sa.select(Case.town_code, Case.event_type, count, count.filter(is_open), count.filter(~is_open))
+        .join(EventType, EventType.code == Case.event_type)
+        .where(Case.accepted_at >= since)
+        .group_by(Case.town_code, Case.event_type)
+        .order_by(Case.town_code, Case.event_type)
+    )
+    return [PublicCount(*row) for row in session.execute(query)]
+
+
+def busy_squares(session: Session, *, since: datetime) -> list[BusySquare]:
+    """Squares of 100 m with at least five reports since a time, the busiest first; fewer are told to nobody."""
+    count = sa.func.count()
+    query = (
+        sa.select(sa.func.ST_X(Report.public_geom), sa.func.ST_Y(Report.public_geom), count)
+        .where(Report.received_at >= since)
+        .group_by(Report.public_geom)
+        .having(count >= LEAST_SHOWN)
+        .order_by(count.desc(), sa.func.ST_X(Report.public_geom), sa.func.ST_Y(Report.public_geom))
+    )
+    return [BusySquare(*row) for row in session.execute(query)]
