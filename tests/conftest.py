@@ -11,8 +11,10 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy.orm import Session
+from typer.testing import CliRunner, Result
 
 from gis_grid.city import load_city
+from gis_grid.cli import app
 from gis_grid.database import connect, sessions
 from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.errors import Unavailable
@@ -101,6 +103,17 @@ def installation(
     return Installation(
         settings, load_city(), engine, cluster.url(database), sessions(engine), b"secret", CHEAP_PASSWORDS
     )
+
+
+@pytest.fixture
+def run(
+    cluster: EmbeddedPostgis, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Types a `gis-grid` command on the test's database; `typed` is what its questions are answered with."""
+    monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url(database, role="gis_grid_app"))
+    monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url(database))
+    monkeypatch.setenv("GIS_GRID_DATA", str(tmp_path / "data"))
+    return lambda *words, typed=None: CliRunner().invoke(app, [str(word) for word in words], input=typed)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy.orm import Session
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gis_grid.cli import app
 from gis_grid.embedded import EmbeddedPostgis
@@ -36,14 +36,6 @@ from tests.builders import load_squares, squares
 
 GIS_GRID = Path(sys.executable).with_name("gis-grid")
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(cluster: EmbeddedPostgis, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url(database, role="gis_grid_app"))
-    monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url(database))
-    monkeypatch.setenv("GIS_GRID_DATA", str(tmp_path / "data"))
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 def test_help_of_every_command_has_an_example() -> None:

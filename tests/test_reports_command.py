@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from gis_grid.cli import app
-from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.errors import NotFound
 from gis_grid.report_files import UnreadableRows
 from gis_grid.reports import PastPlacement, Report
@@ -28,15 +26,9 @@ OPTIONS = (
 )
 
 
-@pytest.fixture
-def run(
-    cluster: EmbeddedPostgis, database: str, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Run:
+@pytest.fixture(autouse=True)
+def grids(session: Session) -> None:
     load_squares(session)
-    monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url(database, role="gis_grid_app"))
-    monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url(database))
-    monkeypatch.setenv("GIS_GRID_DATA", str(tmp_path / "data"))
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture

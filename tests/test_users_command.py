@@ -1,16 +1,13 @@
 """`gis-grid users` and `gis-grid keys` as they are typed."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gis_grid.accounts import Account, caller_of_key, grants_of, the_account
-from gis_grid.cli import app
-from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.errors import GridError
 from gis_grid.installation import utc_now
 from gis_grid.passwords import Passwords
@@ -20,14 +17,6 @@ from tests.builders import PASSWORD, load_squares
 
 Run = Callable[..., Result]
 WANG = ("users", "add", "wang.fang", "--role", "planner", "--password-stdin")
-
-
-@pytest.fixture
-def run(cluster: EmbeddedPostgis, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url(database, role="gis_grid_app"))
-    monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url(database))
-    monkeypatch.setenv("GIS_GRID_DATA", str(tmp_path / "data"))
-    return lambda *words, typed=None: CliRunner().invoke(app, words, input=typed)
 
 
 def test_an_account_is_added_with_its_roles_and_a_password_typed_twice(run: Run, session: Session) -> None:
