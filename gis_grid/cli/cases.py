@@ -27,6 +27,7 @@ from gis_grid.routing import Urgency
 from gis_grid.territory import the_area
 
 Name = Annotated[str, typer.Argument(metavar="CASE", help="The serial number, or the id before there is one.")]
+MOST_LETTERS = 60
 NO_LIGHT = "none"  # before the filing and after the end
 
 
@@ -118,12 +119,21 @@ def _clock(clock: CaseClock | None, now: datetime, zone: ZoneInfo, *, is_open: b
 
 
 def _line(entry: CaseLogEntry, zone: ZoneInfo) -> str:
-    said = "; ".join(f"{name} {value}" for name, value in entry.said.items() if isinstance(value, str | int | float))
+    said = "; ".join(f"{name} {_short(value)}" for name, value in entry.said.items() if _is_word(value))
     where = f" → {entry.unit}" if entry.unit else ""
     return (
         f"{entry.seq:3}  {_local(entry.at, zone)}  {entry.action:14} {entry.after}{where}  by {entry.who}"
         f"{': ' if said else ''}{said}"
     )
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str | int | float) and value is not False
+
+
+def _short(value: float | str) -> str:
+    text = f"{value:.1f}" if isinstance(value, float) else str(value)
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]} …"
 
 
 def _local(at: datetime | None, zone: ZoneInfo) -> str:
