@@ -1,12 +1,14 @@
 """The service as one ASGI application."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import errors, pages
+from api.admission import AT_ONCE, admitted
 from api.case_stream import CaseStream
 from api.limits import Limits
 from api.proxies import TrustedProxies
@@ -45,9 +47,11 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(admitted, scope="function")],
     )
     app.state.installation = installation
     app.state.clock = clock
+    app.state.places = asyncio.Semaphore(AT_ONCE)
     app.state.case_stream = CaseStream(installation.engine)
     for module in (
         locate,

@@ -117,11 +117,10 @@ class CaseStream:
 
     def _tell_all(self, event: Event | None) -> None:
         for queue in self._readers:
-            if queue.full():
-                while not queue.empty():
-                    queue.get_nowait()
-                event = None
-            queue.put_nowait(event)
+            is_behind = queue.full()
+            while is_behind and not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(None if is_behind else event)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -37,7 +37,7 @@ class Base(DeclarativeBase):
     }
 
 
-def connect(url: str, *, role: str | None = APP_ROLE, pool_size: int = 10) -> sa.Engine:
+def connect(url: str, *, role: str | None = APP_ROLE, pool_size: int = 24) -> sa.Engine:
     """An engine on a PostGIS database, acting as `role` whoever it signs in as.
 
     The role is a start-up option, so a rolled-back transaction can't drop back to the owner's rights.
@@ -45,7 +45,7 @@ def connect(url: str, *, role: str | None = APP_ROLE, pool_size: int = 10) -> sa
     address = database_address(url)
     options = "-c timezone=UTC" + (f" -c role={role}" if role else "")
     return sa.create_engine(
-        address, pool_size=pool_size, max_overflow=20, pool_pre_ping=True, connect_args={"options": options}
+        address, pool_size=pool_size, max_overflow=6, pool_pre_ping=True, connect_args={"options": options}
     )
 
 

@@ -217,7 +217,7 @@ def enforcement_body(session: Session, unit: Unit, *, at: datetime) -> Unit:
 
 def codes_below(code: str, *, at: datetime) -> sa.Select[str]:
     """Codes of a unit and of all units below it at a time."""
-    tree = sa.select(Unit.code).where(Unit.code == code, Unit.valid.contains(at)).cte("below", recursive=True)
+    tree = sa.select(Unit.code).where(Unit.code == code, Unit.valid.contains(at)).cte(recursive=True)
     child = aliased(Unit)
     children = sa.select(child.code).join(tree, child.parent_code == tree.c.code)
     tree = tree.union(children.where(child.valid.contains(at)))

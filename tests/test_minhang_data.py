@@ -135,6 +135,22 @@ def test_every_event_type_finds_a_unit_in_every_town_at_either_urgency(minhang: 
     assert kinds[UnitKind.TEAM] > 0
 
 
+@pytest.mark.parametrize(
+    ("grid", "unit"),
+    [
+        ("310112102204001", "squad-illegal-building-310112102204"),  # 联明村 has a squad of its own
+        ("310112001001001", "ws-310112001001"),
+    ],
+)
+@pytest.mark.parametrize("urgency", list(Urgency))
+def test_illegal_building_goes_to_the_villages_special_squad_where_there_is_one(
+    minhang: Session, grid: str, unit: str, urgency: Urgency
+) -> None:
+    proposal = route(minhang, "E0101", the_grid(minhang, grid, at=NOW), at=NOW, urgency=urgency)
+
+    assert proposal.unit.code == unit
+
+
 def test_every_event_type_has_a_limit_for_each_step_and_no_step_is_longer_than_the_whole(minhang: Session) -> None:
     calendar = calendar_at(minhang, load_city().zone, at=NOW)
     for type_ in minhang.scalars(sa.select(EventType.code)):

@@ -83,6 +83,34 @@ app.add_typer(
     ),
 )
 app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Cases: boards, their logs, and the steps of their life."),
+    name="cases",
+    cls=group_of(
+        Lazy(
+            "list",
+            "cases:list_",
+            "List cases: name, light, stage, when the first clock runs out, unit, grid and event type.",
+        ),
+        Lazy("show", "cases:show", "Show one case: where it stands, both clocks, and its log."),
+        Lazy("accept", "cases:accept", "Accept a report as a case."),
+        Lazy(
+            "step",
+            "cases:step",
+            "Take a step on a case, as the user of this terminal; the fields are those of the HTTP API.",
+        ),
+        Lazy(
+            "verify",
+            "cases:verify",
+            "Replay the log of every case and compare it with what is stored; exit code 1 where any differs.",
+        ),
+        Lazy(
+            "lights",
+            "cases:lights",
+            "Count the open cases of each grid by the light they show; those that wait to be filed show none.",
+        ),
+    ),
+)
+app.add_typer(
     typer.Typer(no_args_is_help=True, help="Departments, centres, stations and teams: who they are and what they do."),
     name="units",
     cls=group_of(

@@ -38,6 +38,12 @@ def coarsen(
 @cache
 def _transformers(metric_crs: str) -> tuple[Transformer, Transformer]:
     return (
-        Transformer.from_crs("EPSG:4326", metric_crs, always_xy=True),
-        Transformer.from_crs(metric_crs, "EPSG:4326", always_xy=True),
+        _quick(Transformer.from_crs("EPSG:4326", metric_crs, always_xy=True)),
+        _quick(Transformer.from_crs(metric_crs, "EPSG:4326", always_xy=True)),
     )
+
+
+def _quick(transformer: Transformer) -> Transformer:
+    """The same transformation without the search for it, which pyproj repeats in every thread (60 to 250 ms each)."""
+    pipeline = transformer.definition  # of several that might serve, PROJ chooses one point by point and names none
+    return Transformer.from_pipeline(pipeline) if pipeline.startswith("proj=") else transformer

@@ -117,6 +117,28 @@ def test_an_empty_unit_says_that_the_level_has_nobody_for_it(session: Session, t
     assert propose(session, "E0103").unit.code == "ws-310112001002"
 
 
+def test_of_several_units_the_first_that_is_there_counts(session: Session, tmp_path: Path) -> None:
+    load_squares(session)
+    squad = "squad-310112001003,,小分队,Squad,squad,ws-310112001003,community,310112001003,,,,,true\n"
+    rule = "E01,*,community,squad-{community}|ws-{community},,,true\n"
+    load(session, tmp_path, units=UNITS + squad, routing=ROUTING + rule)
+
+    units = [
+        route(session, "E0102", the_grid(session, grid, at=NOW), at=NOW).unit.code
+        for grid in ("310112001003001", "310112001002001")
+    ]
+
+    assert units == ["squad-310112001003", "ws-310112001002"]
+
+
+@pytest.mark.parametrize("unit", ["squad-{community}|ws-{community}", "ws-{community}|", "|", "ws-{community}|x"])
+def test_each_of_several_units_must_be_one(session: Session, tmp_path: Path, unit: str) -> None:
+    load_squares(session)
+
+    with pytest.raises(InvalidInput, match=r"routing.csv.*is no unit of this city"):
+        load(session, tmp_path, routing=ROUTING + f"E01,*,community,{unit},,,true\n")
+
+
 def test_what_no_rule_names_falls_to_the_grounds_own_town(session: Session, tmp_path: Path) -> None:
     load_squares(session)
     load(session, tmp_path, routing=ROUTING + TOWN)
