@@ -1,6 +1,6 @@
 """The page of one case: what it is, where it stands, all its steps, and the forms of the next ones."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -177,8 +177,9 @@ def _value(session: Session, name: str, value: Any, city: City, *, now: datetime
     return VALUES.get(str(value), str(value))
 
 
-async def _sent(request: Request) -> FormData:
-    return await request.form()
+async def _sent(request: Request) -> AsyncIterator[FormData]:
+    async with request.form() as form:
+        yield form
 
 
 @router.post("/{case}/steps", response_class=HTMLResponse)
