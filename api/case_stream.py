@@ -34,6 +34,7 @@ class CaseStream:
         self._engine = engine
         self._readers: set[asyncio.Queue[Event | None]] = set()
         self._connection: Any = None
+        self._socket = -1  # a connection that was lost cannot tell it any more
         self._listening: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -96,7 +97,8 @@ class CaseStream:
         """Listen until the connection fails or nobody reads any more."""
         loop, is_over = asyncio.get_running_loop(), asyncio.Event()
         self._connection = await run_in_threadpool(_listening_connection, self._engine)
-        loop.add_reader(self._connection.fileno(), self._take, is_over)
+        self._socket = self._connection.fileno()
+        loop.add_reader(self._socket, self._take, is_over)
         self._tell_all(None)  # what happened while nobody listened is in the database
         while self._readers and not is_over.is_set():
             with suppress(TimeoutError):
@@ -125,8 +127,7 @@ class CaseStream:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(Exception):
-                asyncio.get_running_loop().remove_reader(connection.fileno())
+            asyncio.get_running_loop().remove_reader(self._socket)
             with suppress(Exception):
                 connection.close()
 

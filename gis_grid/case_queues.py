@@ -7,6 +7,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, defer, joinedload
 
+from gis_grid.case_state import CaseLevel, Stage
 from gis_grid.cases import Case
 from gis_grid.clocks import ChangeInstants, Light
 from gis_grid.event_types import EventType
@@ -113,6 +114,33 @@ def in_scope(caller: Caller, permission: Permission, *, now: datetime) -> sa.Col
             case ScopeKind.UNIT:
                 conditions.append(Case.unit.in_(codes_below(code, at=now)))
     return sa.or_(sa.false(), *conditions)
+
+
+# Whose next move it is, by where a case stands; a case that is filed is the community's first where it has it.
+NEXT_MOVE: tuple[tuple[sa.ColumnElement[bool], Permission], ...] = (
+    (Case.stage == Stage.ACCEPTED.value, Permission.FILE),
+    (sa.and_(Case.stage == Stage.FILED.value, Case.level == CaseLevel.COMMUNITY.value), Permission.TAKE),
+    (sa.and_(Case.stage == Stage.FILED.value, Case.level != CaseLevel.COMMUNITY.value), Permission.DISPATCH),
+    (Case.stage == Stage.RETURNED.value, Permission.DISPATCH),
+    (Case.stage == Stage.DISPATCHED.value, Permission.TAKE),
+    (Case.stage.in_((Stage.TAKEN.value, Stage.REWORK.value)), Permission.HANDLE),
+    (Case.stage == Stage.HANDLED.value, Permission.CHECK),
+    (Case.stage == Stage.CHECKED.value, Permission.ANSWER),
+    (Case.stage == Stage.ANSWERED.value, Permission.CLOSE),
+    (Case.state["request"]["asks"].astext == "extension", Permission.EXTEND),
+    (Case.state["request"]["asks"].astext == "suspension", Permission.SUSPEND),
+)
+
+
+def waits_for(caller: Caller, *, now: datetime) -> sa.ColumnElement[bool]:
+    """The condition that the next move on a case is one that a caller may make."""
+    moves = (sa.and_(stands, in_scope(caller, permission, now=now)) for stands, permission in NEXT_MOVE)
+    return sa.or_(sa.false(), *moves)
+
+
+def has_a_move(caller: Caller) -> bool:
+    """Whether cases can wait for a caller at all."""
+    return any(caller.has(permission) for _, permission in NEXT_MOVE)
 
 
 def find_cases(

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from gis_grid.city import City
 from gis_grid.database import By
+from gis_grid.demo_cases import make_cases
 from gis_grid.event_types import EventType
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.placing import metres_per_degree
@@ -55,8 +57,8 @@ SOURCES = (
 Rng = np.random.Generator
 
 
-def fill_with_demo(session: Session, city: City, *, snap_m: float, now: datetime) -> str:
-    """Fill a city with a tenure a grid, and 30 days of reports and patrols up to `now`; what was made, in words.
+def fill_with_demo(session: Session, city: City, *, snap_m: float, photos: Path, now: datetime) -> str:
+    """Fill a city with a tenure a grid, and 30 days of reports, cases and patrols up to `now`; what was made, in words.
 
     Nothing happens where there is demo data already.
     """
@@ -68,9 +70,11 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, now: datetime
     appointed = appoint(session, _tenures(session, grids, rng, now), by=BY, now=now, is_synthetic=True)
     held = appoint_holders(session, _holders(session, rng, now), by=BY, now=now, is_synthetic=True)
     filed = _file(session, city, grids, rng, snap_m=snap_m, now=now)
+    cases = make_cases(session, city, photos=photos, now=now)
     fixes = _fixes(grids, city, rng, now)
     store_fixes(session, fixes, city=city, source="demo", is_synthetic=True)
-    return f"{appointed} grid managers, {held} holders of posts, {filed} reports, {fixes['track'].nunique()} patrols"
+    outings = fixes["track"].nunique()
+    return f"{appointed} grid managers, {held} holders of posts, {filed} reports, {cases} cases, {outings} patrols"
 
 
 def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime) -> Iterator[NewTenure]:

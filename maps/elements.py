@@ -25,7 +25,7 @@ from gis_grid.errors import InvalidInput
 Style: TypeAlias = Mapping[str, Any]
 Packed: TypeAlias = list[Any]
 Bounds: TypeAlias = tuple[float, float, float, float]
-Rank: TypeAlias = Literal["town", "community", "grid", "road", "river", "place", "rank"]
+Rank: TypeAlias = Literal["town", "community", "grid", "road", "river", "place", "rank", "number", "sign"]
 Kind: TypeAlias = Literal["polygon", "line", "point"]
 
 _BROWSER = Path(__file__).parent / "browser"

@@ -17,6 +17,7 @@ from maps.layers import (
     inner_points,
     new_map,
 )
+from maps.lights import add_cases
 from maps.marks import add_reports, add_tracks
 from maps.styles import INK, Basemap, require_lonlat
 
@@ -33,6 +34,7 @@ def grid_map(
     reports: gpd.GeoDataFrame | None = None,
     event_types: Mapping[str, str] | None = None,
     tracks: gpd.GeoDataFrame | None = None,
+    cases: gpd.GeoDataFrame | None = None,
     reference: gpd.GeoDataFrame | None = None,
     basemap: Basemap | None = None,
     synthetic_note: str | None = None,
@@ -48,6 +50,8 @@ def grid_map(
         As for `maps.marks.add_reports`; times are shown in the zone of `as_of`.
     tracks
         EPSG:4326 lines with an optional `label`.
+    cases
+        Open cases, as for `maps.lights.add_cases`.
 
     Raises
     ------
@@ -70,6 +74,7 @@ def grid_map(
     Features(own, name="本网格 This grid", pane="grids", styles=[OWN], control=False).add_to(sheet)
     items += add_tracks(sheet, tracks, basemap=basemap, name="最近巡查 Last patrol")
     items += add_reports(sheet, reports, zone=as_of.tzinfo, event_types=event_types, basemap=basemap)
+    items += add_cases(sheet, cases, basemap=basemap)
     names = LabelSet("grid", inner_points(neighbours, basemap), _neighbour_names(neighbours), size_px=11)
     Labels([names], name="名称 Names").add_to(sheet)
     Legend("图例 Legend", items).add_to(sheet)

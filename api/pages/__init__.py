@@ -11,13 +11,23 @@ def install(app: "FastAPI") -> None:
     # Here, so that the command line can draw the maps of `drawing` without loading every page.
     from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
 
-    from api.pages import faults, report, sheets, sign_in, staff, territory  # noqa: PLC0415
+    from api.pages import (  # noqa: PLC0415
+        case_board,
+        case_page,
+        faults,
+        hotline,
+        report,
+        sheets,
+        sign_in,
+        staff,
+        territory,
+    )
     from api.pages.rendering import STATIC, SafeHeaders  # noqa: PLC0415
     from maps.assets import VENDOR  # noqa: PLC0415
 
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
-    for module in (territory, report, sheets, sign_in, staff):
+    for module in (territory, report, sheets, case_board, case_page, hotline, sign_in, staff):
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))

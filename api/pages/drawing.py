@@ -1,6 +1,6 @@
 """Maps drawn from the database: which frames go onto which map. Shared by the pages and by `gis-grid map`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +11,11 @@ import sqlalchemy as sa
 from geoalchemy2.shape import to_shape
 from sqlalchemy.orm import Session
 
+from api.pages.case_words import next_words
 from api.pages.figures import count_reports, event_types
 from api.pages.rendering import day_span
+from gis_grid.case_queues import CaseFilter, Lights, find_cases, light_of
+from gis_grid.cases import Case
 from gis_grid.city import City
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.blindspots import exclusions_in_force, seen_shares, unseen_ground
@@ -49,9 +52,16 @@ SHIFTS = {0: "白天 day", 1: "夜间 night"}
 
 
 def draw_district(
-    session: Session, city: City, layer: GridLayer, *, now: datetime, with_counts: bool, grid_url: str | None = GRID_URL
+    session: Session,
+    city: City,
+    layer: GridLayer,
+    *,
+    now: datetime,
+    with_counts: bool,
+    lights: Mapping[str, Lights] | None = None,
+    grid_url: str | None = GRID_URL,
 ) -> folium.Map:
-    """The whole district; grids coloured by the reports of the last 30 days `with_counts`, else towns by tint."""
+    """The whole district; grids coloured by their open cases' `lights`, by the reports of 30 days, or towns by tint."""
     return _territory(
         session,
         city,
@@ -61,6 +71,7 @@ def draw_district(
         title=f"{city.name}网格 Grids",
         now=now,
         with_counts=with_counts,
+        lights=lights,
         grid_url=grid_url,
     )
 
@@ -80,9 +91,15 @@ def draw_layer_change(
 
 
 def draw_area(
-    session: Session, city: City, area: Area, *, now: datetime, grid_url: str | None = GRID_URL
+    session: Session,
+    city: City,
+    area: Area,
+    *,
+    now: datetime,
+    lights: Mapping[str, Lights] | None = None,
+    grid_url: str | None = GRID_URL,
 ) -> folium.Map:
-    """A town or a community with its grids, coloured by the reports of the last 30 days."""
+    """A town or a community with its grids, coloured by their open cases' `lights`, else by the reports of 30 days."""
     layer = session.get_one(GridLayer, area.layer_id)
     grids = grids_frame(session, layer, ids=grids_below(area))
     areas = areas_frame(session, layer, Level.TOWN, Level.COMMUNITY)
@@ -96,7 +113,8 @@ def draw_area(
         areas=areas.reset_index(drop=True),
         title=area.name,
         now=now,
-        with_counts=True,
+        with_counts=lights is None,
+        lights=lights,
         grid_url=grid_url,
     )
 
@@ -111,6 +129,7 @@ def _territory(
     title: str,
     now: datetime,
     with_counts: bool,
+    lights: Mapping[str, Lights] | None,
     grid_url: str | None,
 ) -> folium.Map:
     recent = ReportFilter(since=now - timedelta(days=SHOWN_DAYS))
@@ -119,6 +138,7 @@ def _territory(
         "网格 grids": layer.is_synthetic,
         "网格长 managers": any(tenure.is_synthetic for tenure in held.values()),
         "上报 reports": with_counts and count_reports(session, recent).has_synthetic,
+        "案件 cases": bool(lights) and has_synthetic_cases(session),
     }
     return district_map(
         grids,
@@ -127,6 +147,9 @@ def _territory(
         as_of=now.astimezone(city.zone),
         counts=pd.Series(count_by_grid(session, recent), dtype="int64") if with_counts else None,
         counts_name=f"近{SHOWN_DAYS}天上报 Reports in {SHOWN_DAYS} days",
+        lights=None
+        if lights is None
+        else pd.DataFrame.from_dict(dict(lights), orient="index", columns=list(Lights._fields)),
         managers=_managers_frame(held.values()),
         reference=reference_of(city),
         basemap=basemap_of(city),
@@ -138,7 +161,7 @@ def _territory(
 def draw_grid(
     session: Session, city: City, grid: Grid, *, now: datetime, is_public: bool, grid_url: str | None = GRID_URL
 ) -> folium.Map:
-    """One grid, its neighbours, the reports of 30 days and the patrols of the last week."""
+    """One grid, its neighbours, its open cases, the reports of 30 days and the patrols of the last week."""
     around = sa.select(Grid.id).where(Grid.layer_id == grid.layer_id, Grid.code.in_(list(neighbours(session, grid))))
     own = sa.select(Grid.id).where(Grid.id == grid.id)
     reports = _reports_frame(session, grid.code, now=now, is_public=is_public)
@@ -150,6 +173,8 @@ def draw_grid(
         "上报 reports": bool(reports["is_synthetic"].any()),
         "巡查 patrols": bool(tracks["is_synthetic"].any()),
     }
+    cases = find_cases(session, CaseFilter(grid=grid.code), now=now, limit=SHOWN_REPORTS)
+    parts["案件 cases"] = any(case.is_synthetic for case in cases)
     return grid_map(
         grids_frame(session, grid.layer, ids=own),
         grids_frame(session, grid.layer, ids=around),
@@ -158,11 +183,59 @@ def draw_grid(
         reports=reports.drop(columns="is_synthetic"),
         event_types={kind.code: f"{kind.name} {kind.name_en}" for kind in event_types(session)},
         tracks=tracks if len(tracks) else None,
+        cases=_cases_frame(session, city, cases, now=now, is_public=is_public),
         reference=reference_of(city),
         basemap=basemap_of(city),
         synthetic_note=synthetic_note(parts),
         grid_url=grid_url,
     )
+
+
+def draw_case(session: Session, city: City, case: Case, *, now: datetime, is_public: bool) -> folium.Map:
+    """Where one case lies in its grid; the public sees it coarsened."""
+    grid = case.grid
+    around = sa.select(Grid.id).where(Grid.layer_id == grid.layer_id, Grid.code.in_(list(neighbours(session, grid))))
+    parts = {"网格 grids": grid.layer.is_synthetic, "案件 cases": case.is_synthetic}
+    return grid_map(
+        grids_frame(session, grid.layer, ids=sa.select(Grid.id).where(Grid.id == grid.id)),
+        grids_frame(session, grid.layer, ids=around),
+        title=f"{grid.community.name} {grid.code}",
+        as_of=now.astimezone(city.zone),
+        cases=_cases_frame(session, city, [case], now=now, is_public=is_public),
+        reference=reference_of(city),
+        basemap=basemap_of(city),
+        synthetic_note=synthetic_note(parts),
+        grid_url=GRID_URL,
+    )
+
+
+def _cases_frame(
+    session: Session, city: City, cases: Iterable[Case], *, now: datetime, is_public: bool
+) -> gpd.GeoDataFrame:
+    """Cases as a map may show them: for the public coarsened."""
+    cases = list(cases)
+    names = {kind.code: f"{kind.name} {kind.name_en}" for kind in event_types(session)} if cases else {}
+    rows = [
+        {
+            "serial": case.serial or "未立案 not filed yet",
+            "light": getattr(light_of(case, now), "value", "waiting"),
+            "type": names.get(case.event_type, case.event_type),
+            "next": next_words(case.read_state()),
+            "due": f"{case.due_at.astimezone(city.zone):%Y-%m-%d %H:%M}" if case.red_at else None,
+            "url": f"/cases/{case.name}",
+        }
+        for case in cases
+    ]
+    points = [to_shape(case.report.public_geom if is_public else case.report.geom) for case in cases]
+    return gpd.GeoDataFrame(
+        rows, columns=["serial", "light", "type", "next", "due", "url"], geometry=points, crs="EPSG:4326"
+    )
+
+
+def has_synthetic_cases(session: Session) -> bool:
+    """Whether any open case is made up."""
+    query = sa.select(sa.exists().where(Case.closed_at.is_(None), Case.is_synthetic))
+    return bool(session.scalar(query))
 
 
 def _reports_frame(session: Session, grid_code: str, *, now: datetime, is_public: bool) -> gpd.GeoDataFrame:

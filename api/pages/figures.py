@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from fastapi import Request
 from sqlalchemy.orm import Session, aliased
 
+from api.pages.language import Language, language_of
 from gis_grid.event_types import EventType
 from gis_grid.photos import Photo
 from gis_grid.reports import Report, Reporter, ReportFilter
@@ -101,6 +103,12 @@ def count_by_type(session: Session, which: ReportFilter) -> list[tuple[str, int]
 def event_types(session: Session) -> list[EventType]:
     """All classes and types, by code."""
     return list(session.scalars(sa.select(EventType).order_by(EventType.code)))
+
+
+def type_names(session: Session, request: Request) -> dict[str, str]:
+    """The name of each event type in the asker's language."""
+    is_chinese = language_of(request) is Language.CHINESE
+    return {kind.code: kind.name if is_chinese else kind.name_en for kind in event_types(session)}
 
 
 def layers(session: Session) -> list[GridLayer]:

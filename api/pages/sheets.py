@@ -2,8 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
-from datetime import date, timedelta
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from datetime import date, datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -15,8 +15,12 @@ from sqlalchemy.orm import Session
 
 from api.deps import Anyone, Code, InSession, Now, TheCity, view_of
 from api.pages import drawing, figures
+from api.pages.figures import type_names
 from api.pages.rendering import page, sheet
-from api.pages.territory import LayerId, chosen_layer, type_names
+from api.pages.territory import LayerId, chosen_layer
+from api.routers.cases import CaseName
+from gis_grid.case_queues import CaseFilter, Lights, find_cases, light_of, lights_by_grid
+from gis_grid.cases import the_case
 from gis_grid.database import Change
 from gis_grid.errors import InvalidInput
 from gis_grid.event_types import the_event_type
@@ -27,7 +31,7 @@ from maps.assets import Served, render
 
 router = APIRouter(prefix="/maps")
 KEPT_SHEETS = 64
-Show = Annotated[str, Query(pattern="^(towns|reports)$")]
+Show = Annotated[str, Query(pattern="^(towns|reports|cases)$")]
 Day = Annotated[date | None, Query(description="a day on the city's clock")]
 Shift = Annotated[int | None, Query(ge=0, le=1, description="0 by day, 1 by night")]
 
@@ -88,11 +92,12 @@ def district_sheet(
 ) -> HTMLResponse:
     """The bare map of the district."""
     chosen = chosen_layer(session, layer, at=now) or the_layer(session, now)
+    lights = lights_by_grid(session, now=now) if show == "cases" else None
     text = _drawn(
         request,
         session,
-        ("district", chosen.id, show, now.date()),
-        lambda: drawing.draw_district(session, city, chosen, now=now, with_counts=show == "reports"),
+        ("district", chosen.id, show, now.date(), _key_of(lights)),
+        lambda: drawing.draw_district(session, city, chosen, now=now, with_counts=show == "reports", lights=lights),
     )
     return sheet(text, city=city, caller=caller)
 
@@ -107,13 +112,23 @@ def area_sheet(
     city: TheCity,
     now: Now,
     level: Level | None = None,
+    show: Annotated[str, Query(pattern="^(reports|cases)$")] = "cases",
 ) -> HTMLResponse:
     """The bare map of a town or a community."""
     area = the_area(session, code, at=now, level=level)
-    key = ("area", area.id, now.date())
-    return sheet(
-        _drawn(request, session, key, lambda: drawing.draw_area(session, city, area, now=now)), city=city, caller=caller
+    lights = lights_by_grid(session, now=now, which=CaseFilter(area=code)) if show == "cases" else None
+    text = _drawn(
+        request,
+        session,
+        ("area", area.id, now.date(), _key_of(lights)),
+        lambda: drawing.draw_area(session, city, area, now=now, lights=lights),
     )
+    return sheet(text, city=city, caller=caller)
+
+
+def _key_of(lights: Mapping[str, Lights] | None) -> Hashable:
+    """All that a map shows of cases: it is drawn anew when a light changes, and only then."""
+    return None if lights is None else tuple(sorted(lights.items()))
 
 
 @router.get("/grids/{code}/sheet", response_class=HTMLResponse)
@@ -126,8 +141,31 @@ def grid_sheet(
     text = _drawn(
         request,
         session,
-        ("grid", grid.id, view, now.date()),
+        ("grid", grid.id, view, now.date(), _cases_shown(session, CaseFilter(grid=code), now=now)),
         lambda: drawing.draw_grid(session, city, grid, now=now, is_public=view.is_public),
+    )
+    return sheet(text, city=city, caller=caller)
+
+
+def _cases_shown(session: Session, which: CaseFilter, *, now: datetime) -> Hashable:
+    """What a grid's map shows of its open cases."""
+    found = find_cases(session, which, now=now, limit=drawing.SHOWN_REPORTS)
+    return tuple((case.id, case.seq, light_of(case, now)) for case in found)
+
+
+@router.get("/cases/{case}/sheet", response_class=HTMLResponse)
+def case_sheet(
+    *, case: CaseName, request: Request, caller: Anyone, session: InSession, city: TheCity, now: Now
+) -> HTMLResponse:
+    """The bare map of where one case lies; the public sees it coarsened."""
+    found = the_case(session, case)
+    view = view_of(caller, found.ground)
+    text = _drawn(
+        request,
+        session,
+        ("case", found.id, found.seq, light_of(found, now), view),
+        lambda: drawing.draw_case(session, city, found, now=now, is_public=view.is_public),
+        shows=(GridLayer,),
     )
     return sheet(text, city=city, caller=caller)
 

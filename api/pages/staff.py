@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from api.deps import InSession, Now, Placer, Plain, TheActor
 from api.pages import figures
+from api.pages.figures import type_names
 from api.pages.rendering import page, say
-from api.pages.territory import type_names
 from api.routers.reports import demand_placing
 from gis_grid.errors import Forbidden, GridError
 from gis_grid.permissions import Caller, Permission

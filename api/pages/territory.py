@@ -1,7 +1,8 @@
 """The pages of the ground: the district, an area, a grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -11,9 +12,12 @@ from sqlalchemy.orm import Session
 
 from api.deps import Anyone, Code, InSession, Now, view_of
 from api.pages import figures
-from api.pages.language import Language, language_of
+from api.pages.case_rows import listed_beside
+from api.pages.case_words import LIGHTS
+from api.pages.drawing import has_synthetic_cases
 from api.pages.rendering import page
 from api.pages.words import SYNTHETIC_PARTS
+from gis_grid.case_queues import CaseFilter, Lights, lights_by_grid
 from gis_grid.errors import NotFound
 from gis_grid.patrols import has_synthetic_tracks, last_patrol
 from gis_grid.permissions import Caller, Permission
@@ -48,7 +52,7 @@ def district(
     session: InSession,
     now: Now,
     layer: LayerId = None,
-    show: Annotated[str, Query(pattern="^(towns|reports)$")] = "reports",
+    show: Annotated[str, Query(pattern="^(towns|reports|cases)$")] = "reports",
 ) -> HTMLResponse:
     """The whole district: its map, its numbers, its towns."""
     chosen = chosen_layer(session, layer, at=now)
@@ -59,6 +63,7 @@ def district(
     held = managers(session, at=now)
     towns = figures.tallies(grids, Level.TOWN, reports=count_by_grid(session, recent), held=held)
     count = figures.count_reports(session, recent)
+    by_grid = lights_by_grid(session, now=now)
     return page(
         request,
         "district.html",
@@ -67,6 +72,9 @@ def district(
         layers=figures.layers(session),
         show=show,
         towns=towns,
+        lights=reduce(Lights.plus, by_grid.values(), Lights()),
+        by_town=_by_town(grids, by_grid),
+        light_words=LIGHTS,
         communities=len({grid.community_code for grid in grids}),
         vacant=sum(len(town.vacant) for town in towns),
         reports=count.total,
@@ -75,8 +83,18 @@ def district(
             layer=chosen.is_synthetic,
             managers=any(tenure.is_synthetic for tenure in held.values()),
             reports=count.has_synthetic,
+            cases=bool(by_grid) and has_synthetic_cases(session),
         ),
     )
+
+
+def _by_town(grids: Sequence[figures.Place], lights: Mapping[str, Lights]) -> dict[str, Lights]:
+    """The lights of each town's grids."""
+    found: dict[str, Lights] = {}
+    for grid in grids:
+        if grid.code in lights:
+            found[grid.town_code] = found.get(grid.town_code, Lights()).plus(lights[grid.code])
+    return found
 
 
 def chosen_layer(session: Session, layer_id: int | None, *, at: datetime) -> GridLayer | None:
@@ -91,7 +109,14 @@ def chosen_layer(session: Session, layer_id: int | None, *, at: datetime) -> Gri
 
 @router.get("/areas/{code}", response_class=HTMLResponse)
 def area_page(
-    *, code: Code, request: Request, caller: Anyone, session: InSession, now: Now, level: Level | None = None
+    *,
+    code: Code,
+    request: Request,
+    caller: Anyone,
+    session: InSession,
+    now: Now,
+    level: Level | None = None,
+    show: Annotated[str, Query(pattern="^(reports|cases)$")] = "cases",
 ) -> HTMLResponse:
     """A town or a community workstation: what belongs to it, who answers, what came in."""
     area = the_area(session, code, at=now, level=level)
@@ -102,6 +127,7 @@ def area_page(
     counts = count_by_grid(session, recent)
     below = LEVEL_BELOW[area.level]
     reports = find_reports(session, recent, limit=LISTED)
+    cases = listed_beside(session, request, caller, CaseFilter(area=code), now=now)
     return page(
         request,
         "area.html",
@@ -109,6 +135,8 @@ def area_page(
         view=view_of(caller, ground_of(area)),
         sees_contacts=caller.may(Permission.SEE_CONTACTS, area=ground_of(area)),
         area=area,
+        show=show,
+        cases=cases,
         above=_above(area),
         children=figures.tallies(grids, below, reports=counts, held=held) if below else [],
         grids=grids,
@@ -122,6 +150,7 @@ def area_page(
             layer=layer.is_synthetic,
             managers=any(tenure.is_synthetic for tenure in held.values()),
             reports=any(report.is_synthetic for report in reports),
+            cases=any(row.case.is_synthetic for row in cases["rows"]),
         ),
     )
 
@@ -135,6 +164,7 @@ def grid_page(*, code: Code, request: Request, caller: Anyone, session: InSessio
     recent = ReportFilter(grid=code, since=now - RECENT)
     reports = find_reports(session, recent, limit=LISTED)
     patrolled_at = last_patrol(session, grid, at=now)
+    cases = listed_beside(session, request, caller, CaseFilter(grid=code), now=now)
     return page(
         request,
         "grid.html",
@@ -142,6 +172,7 @@ def grid_page(*, code: Code, request: Request, caller: Anyone, session: InSessio
         view=view_of(caller, ground_of(grid)),
         sees_contacts=caller.may(Permission.SEE_CONTACTS, area=ground_of(grid)),
         grid=grid,
+        cases=cases,
         above=_above(grid.community, is_included=True),
         manager=manager,
         neighbours=figures.places(session, grid.layer, ids=around),
@@ -154,6 +185,7 @@ def grid_page(*, code: Code, request: Request, caller: Anyone, session: InSessio
             layer=grid.layer.is_synthetic,
             managers=manager is not None and manager.is_synthetic,
             reports=any(report.is_synthetic for report in reports),
+            cases=any(row.case.is_synthetic for row in cases["rows"]),
             patrols=patrolled_at is not None and has_synthetic_tracks(session),
         ),
     )
@@ -177,16 +209,10 @@ def _listed(
     )
     return {
         "reports": reports,
-        "types": type_names(session, request),
+        "types": figures.type_names(session, request),
         "contacts": figures.contacts_of(session, reports) if sees_contacts else {},
         "photos": figures.photos_by_report(session, reports) if sees_photos else {},
     }
-
-
-def type_names(session: Session, request: Request) -> dict[str, str]:
-    """The name of each event type in the asker's language."""
-    is_chinese = language_of(request) is Language.CHINESE
-    return {kind.code: kind.name if is_chinese else kind.name_en for kind in figures.event_types(session)}
 
 
 def _synthetic(**parts: bool) -> list[str]:

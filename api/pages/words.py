@@ -32,6 +32,7 @@ SYNTHETIC_PARTS = {
     "managers": message("网格长及电话"),
     "reports": message("上报记录"),
     "patrols": message("巡查轨迹"),
+    "cases": message("案件"),
 }
 FAMILIES = {"event": message("事件"), "component": message("部件")}
 FAULTS = {

@@ -14,6 +14,7 @@ import uvicorn
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from api.app import create_app
+from api.serving import Server
 from gis_grid.accounts import has_accounts
 from gis_grid.backup import Manifest, backup, restore
 from gis_grid.cli.options import City, err, out, settings
@@ -31,7 +32,7 @@ def serve(
     *,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="Add synthetic accounts, people, and reports and patrols of the last 30 days."),
+        typer.Option("--demo", help="Add synthetic accounts, people, and reports, cases and patrols of 30 days."),
     ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
@@ -94,7 +95,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Announcing(uvicorn.Server):
+class _Announcing(Server):
     """A server that says where it is once it answers."""
 
     def __init__(self, config: uvicorn.Config, installation: Installation) -> None:
@@ -127,9 +128,11 @@ def _prepare(installation: Installation, *, demo: bool) -> None:
 
 
 def _fill(installation: Installation, progress: Progress, now: datetime) -> None:
-    task = progress.add_task("Making 30 days of synthetic reports and patrols …", total=None)
+    task = progress.add_task("Making 30 days of synthetic reports, cases and patrols …", total=None)
     with installation.sessions.begin() as session:
-        made = fill_with_demo(session, installation.city, snap_m=installation.settings.snap_m, now=now)
+        made = fill_with_demo(
+            session, installation.city, snap_m=installation.settings.snap_m, photos=installation.photos, now=now
+        )
         accounts = add_demo_accounts(session, passwords=installation.passwords, by=by_system(), now=now)
     progress.remove_task(task)
     if made:

@@ -24,7 +24,7 @@ def demo(
     city, now = load_city(), utc_now()
     assert city.grids is not None
     load_layer_file(session, city.grids, city=city, by=BY, now=now)
-    fill_with_demo(session, city, snap_m=50.0, now=now)
+    fill_with_demo(session, city, snap_m=50.0, photos=tmp_path / "photos", now=now)
     session.commit()
     monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url(database, role="gis_grid_app"))
     monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url(database))

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from api.app import create_app
+from api.serving import Server
 from gis_grid.installation import Installation
 from tests.browsers import PHONE
 
@@ -31,7 +32,7 @@ def client(installation: Installation, clock: Callable[[], Any]) -> Iterator[Tes
 def site(installation: Installation) -> Iterator[str]:
     """The service on a port of its own, with the real clock, as a browser has."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(installation), log_level="error", ws="none", lifespan="off"))
+    server = Server(uvicorn.Config(create_app(installation), log_level="error", ws="none", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield f"http://localhost:{listener.getsockname()[1]}"

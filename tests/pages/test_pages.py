@@ -133,6 +133,7 @@ def test_the_district_tells_its_numbers(client: TestClient, session: Session) ->
         "网格数": "9",
         "街镇": "1",
         "居村": "3",
+        "未结案件": '<a href="/cases?whose=all">0</a>',
         "近30天上报": "2",
         "无网格长的网格": "8",
         "未归格上报": "1",
