@@ -97,6 +97,34 @@ app.add_typer(
     ),
 )
 app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Patrol teams: who they are, whom they have, which blocks they have."),
+    name="teams",
+    cls=group_of(
+        Lazy(
+            "load",
+            "patrol_teams:load",
+            "Bring blocks, teams, members, grounds and shifts to what the files say, from now on.",
+        ),
+        Lazy("list", "patrol_teams:list_", "List the patrol teams by code."),
+        Lazy(
+            "blocks",
+            "patrol_teams:blocks",
+            "List the blocks with their people; exit code 1 when one has fewer than it should.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="When teams are out."),
+    name="shifts",
+    cls=group_of(
+        Lazy(
+            "gaps",
+            "patrol_teams:gaps",
+            "List the minutes of the week in which a grid or block has nobody out; exit code 1 when there are any.",
+        ),
+    ),
+)
+app.add_typer(
     typer.Typer(no_args_is_help=True, help="Accounts of people, and what they may do where."),
     name="users",
     cls=group_of(
