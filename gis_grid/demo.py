@@ -18,10 +18,10 @@ from gis_grid.event_types import EventType
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.placing import metres_per_degree
 from gis_grid.intake import Intake
-from gis_grid.patrols import store_fixes
 from gis_grid.reports import Kind, NewReport, Report, Source, file_reports
 from gis_grid.tenures import NewTenure, appoint, grids_without_manager
 from gis_grid.territory import grids_frame, the_layer
+from gis_grid.track_intake import store_fixes
 from gis_grid.units import NewHolder, appoint_holders, vacant_posts
 
 SEED = 310112
@@ -69,7 +69,7 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, now: datetime
     held = appoint_holders(session, _holders(session, rng, now), by=BY, now=now, is_synthetic=True)
     filed = _file(session, city, grids, rng, snap_m=snap_m, now=now)
     fixes = _fixes(grids, city, rng, now)
-    store_fixes(session, fixes, city=city, source="demo", is_synthetic=True)
+    store_fixes(session, fixes, city=city, source="demo", is_synthetic=True, now=now)
     return f"{appointed} grid managers, {held} holders of posts, {filed} reports, {fixes['track'].nunique()} patrols"
 
 

@@ -19,8 +19,9 @@ from gis_grid.geo.blindspots import exclusions_in_force, seen_shares, unseen_gro
 from gis_grid.geo.density import heat_surface, implausible_piles, on_piles
 from gis_grid.geo.layer_files import read_layer
 from gis_grid.geo.tiles import Ground, SeenTiles
-from gis_grid.patrols import has_synthetic_tracks, seen_in_window, tracks_in
+from gis_grid.patrols import has_synthetic_tracks, tracks_in
 from gis_grid.reports import ReportFilter, count_by_grid, find_reports, points_of
+from gis_grid.seen import seen_in_window
 from gis_grid.tenures import Tenure, managers
 from gis_grid.territory import (
     Area,

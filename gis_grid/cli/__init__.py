@@ -114,6 +114,20 @@ app.add_typer(
     ),
 )
 app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Outings of patrols, and the ground they saw."),
+    name="tracks",
+    cls=group_of(
+        Lazy(
+            "load",
+            "tracks:load",
+            "Store outings and the ground they saw, all of the files or nothing; the same again changes nothing.",
+        ),
+        Lazy("forget", "tracks:forget", "Drop raw fixes older than some days for good; the ground they saw stays."),
+        Lazy("withdraw", "tracks:withdraw", "Take an outing back, with what only it has seen."),
+        Lazy("rebuild", "tracks:rebuild", "Make the seen ground of whole days again from the stored fixes."),
+    ),
+)
+app.add_typer(
     typer.Typer(no_args_is_help=True, help="When teams are out."),
     name="shifts",
     cls=group_of(

@@ -1,12 +1,13 @@
-"""Patrols at the size of a district's staff: blocks, teams, shifts.
+"""Patrols at the size of a district's staff: blocks, teams, shifts; tracks parted by month.
 
-The application can add, and end what is dated; it deletes nothing.
+The application can add, and end what is dated; it deletes nothing. Months of tracks are made by a function that runs
+with the owner's rights, and lie in a schema of their own.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from geoalchemy2 import Geometry
-from sqlalchemy.dialects.postgresql import ARRAY, TSTZRANGE, ExcludeConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSTZRANGE, ExcludeConstraint
 
 revision = "0005"
 down_revision = "0003"
@@ -21,7 +22,33 @@ RIGHTS = {
     "team_members": "select, insert, update (valid)",
     "team_grounds": "select, insert, update (valid)",
     "team_shifts": "select, insert, update (valid)",
+    "track_chunks": "select, insert",
+    "track_readings": "select, insert",
+    "forgotten_tracks": "select",
 }
+TIME = sa.DateTime(timezone=True)
+# The names in the function are whole, and so is its search path: who calls it cannot lead it elsewhere.
+ENSURE_MONTH = """
+create function ensure_track_month(day date) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    first date := date_trunc('month', day)::date;
+    name text := 'track_chunks_' || to_char(first, 'YYYY_MM');
+begin
+    if day < date '1970-01-01' or day >= date '2101-01-01' then
+        raise exception 'no tracks of %', day;
+    end if;
+    if to_regclass('track_months.' || name) is not null then
+        return;
+    end if;
+    perform pg_advisory_xact_lock(1007);
+    execute format(
+        'create table if not exists track_months.%I partition of public.track_chunks for values from (%L) to (%L)',
+        name, first::text || ' 00:00:00+00', (first + interval '1 month')::date::text || ' 00:00:00+00'
+    );
+end
+$$
+"""
 ORIGINS = (
     "'employment_aid', 'housing', 'guard', 'property', 'police', 'chengguan', 'inspector', 'cadre', 'liaison', "
     "'assistant', 'patroller'"
@@ -32,6 +59,7 @@ GROUNDS = "ground in ('block', 'grid', 'area')"
 def upgrade() -> None:
     _blocks()
     _teams()
+    _tracks()
     for table, rights in RIGHTS.items():
         op.execute(f"grant {rights} on {table} to {APP_ROLE}")
 
@@ -138,6 +166,110 @@ def _teams() -> None:
     )
 
 
+def _tracks() -> None:
+    op.execute("create schema track_months")
+    op.rename_table("track_chunks", "old_track_chunks")
+    for kind, old in (("constraint", "pk_track_chunks"), ("constraint", "uq_track_chunks_track_sequence")):
+        op.execute(f"alter table old_track_chunks rename {kind} {old} to old_{old}")
+    for index in ("ix_track_chunks_geom", "ix_track_chunks_started_at"):
+        op.execute(f"alter index {index} rename to old_{index}")
+    _track_chunks()
+    op.execute(ENSURE_MONTH)
+    op.execute("revoke execute on function ensure_track_month from public")
+    op.execute(f"grant execute on function ensure_track_month to {APP_ROLE}")
+    op.execute("select ensure_track_month(day) from (select distinct started_at::date as day from old_track_chunks) d")
+    op.execute(
+        "insert into track_chunks (track, sequence, content_sha256, team, source, received_at, is_synthetic, "
+        "started_at, ended_at, geom) select track, sequence, 'chunk ' || id, team, source, ended_at, is_synthetic, "
+        "started_at, ended_at, geom from old_track_chunks order by id"
+    )
+    op.drop_table("old_track_chunks")
+    op.create_table(
+        "track_readings",
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("at", TIME, nullable=False),
+        *(_text(name) for name in ("who", "channel", "request_id", "walker")),
+        sa.Column("since", TIME, nullable=False),
+        sa.Column("until", TIME, nullable=False),
+        sa.Column("chunks", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_track_readings"),
+    )
+    op.create_index("ix_track_readings_walker", "track_readings", ["walker"])
+    op.create_table(
+        "forgotten_tracks",
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("before", TIME, nullable=False),
+        sa.Column("chunks", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_forgotten_tracks"),
+    )
+
+
+def _track_chunks() -> None:
+    op.create_table(
+        "track_chunks",
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME, nullable=False),
+        _text("track"),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        _text("content_sha256"),
+        _text("team"),
+        _text("walker", nullable=True),
+        _text("source"),
+        sa.Column("received_at", TIME, nullable=False),
+        sa.Column("is_synthetic", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("geom", Geometry("LINESTRINGM", 4326, dimension=3, spatial_index=False), nullable=True),
+        sa.Column("accuracy_m", ARRAY(sa.REAL()), nullable=True),
+        sa.Column("uncounted", JSONB(), nullable=True),
+        sa.PrimaryKeyConstraint("id", "started_at", name="pk_track_chunks"),
+        sa.UniqueConstraint(
+            "track", "content_sha256", "started_at", name="uq_track_chunks_track_content_sha256_started_at"
+        ),
+        postgresql_partition_by="range (started_at)",
+    )
+    op.create_index("ix_track_chunks_started_at", "track_chunks", ["started_at"])
+    op.create_index("ix_track_chunks_walker_started_at", "track_chunks", ["walker", "started_at"])
+    op.create_index("ix_track_chunks_geom", "track_chunks", ["geom"], postgresql_using="gist")
+
+
 def downgrade() -> None:
+    _old_track_chunks()
+    for table in ("forgotten_tracks", "track_readings"):
+        op.drop_table(table)
     for table in ("team_shifts", "team_grounds", "team_members", "teams", "blocks", "block_layers"):
         op.drop_table(table)
+
+
+def _old_track_chunks() -> None:
+    op.rename_table("track_chunks", "new_track_chunks")
+    for name in ("pk_track_chunks", "uq_track_chunks_track_content_sha256_started_at"):
+        op.execute(f"alter table new_track_chunks rename constraint {name} to new_{name}")
+    for index in ("ix_track_chunks_geom", "ix_track_chunks_started_at"):
+        op.execute(f"alter index {index} rename to new_{index}")
+    op.create_table(
+        "track_chunks",
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        _text("track"),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        _text("team"),
+        sa.Column("started_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME, nullable=False),
+        _text("source"),
+        sa.Column("is_synthetic", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("geom", Geometry("LINESTRINGM", 4326, dimension=3, spatial_index=False), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_track_chunks"),
+        sa.UniqueConstraint("track", "sequence", name="uq_track_chunks_track_sequence"),
+    )
+    op.create_index("ix_track_chunks_geom", "track_chunks", ["geom"], postgresql_using="gist")
+    op.create_index("ix_track_chunks_started_at", "track_chunks", ["started_at"])
+    op.execute(
+        "insert into track_chunks (track, sequence, team, started_at, ended_at, source, is_synthetic, geom) "
+        "select track, sequence, team, started_at, ended_at, source, is_synthetic, geom from new_track_chunks "
+        "where geom is not null order by id on conflict do nothing"
+    )
+    op.drop_table("new_track_chunks")
+    op.execute("drop function ensure_track_month")
+    op.execute("drop schema track_months cascade")
+    op.execute(f"grant select, insert on track_chunks to {APP_ROLE}")
