@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
-from gis_grid import patrols, photos, rate_limits, rules, seen, sign_in, teams, tenures, track_keeping  # noqa: F401 - their tables are in Base.metadata
+from gis_grid import patrols, photos, rate_limits, rules, seen_shares, sign_in, teams, tenures, track_keeping  # noqa: F401 - their tables are in Base.metadata
 from gis_grid.city import City, load_city
 from gis_grid.database import Base, By, connect, sessions
 from gis_grid.embedded import EmbeddedPostgis

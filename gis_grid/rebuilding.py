@@ -61,7 +61,10 @@ def rebuild_tiles(session: Session, tiles: SeenTiles, *, city: City, sight_m: fl
         track, at_ns, lon, lat = fixes
         steps = walked_steps(track, at_ns, lon, lat, metric_crs=city.metric_crs)
         seen = burn_steps(steps, time_zone=city.time_zone, sight_m=sight_m)
-        session.execute(sql("set_seen_tiles"), tile_parameters(_picked(tiles, of_day, seen)))
+        again = tile_parameters(_picked(tiles, of_day, seen))
+        session.execute(sql("set_seen_tiles"), again)
+        session.execute(sql("lock_seen_months"), again)
+        session.execute(sql("set_seen_months"), again)
 
 
 def _refuse_forgotten(session: Session, day: date, city: City) -> None:

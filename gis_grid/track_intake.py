@@ -24,7 +24,7 @@ from gis_grid.geo.tiles import Floats
 from gis_grid.geo.track_chunks import COUNTS, Chunk, Judge, Why, jumps, make_chunk, reason_of
 from gis_grid.geo.track_lines import NumberedFixes, fixes_of_lines, line_ewkb, no_fixes
 from gis_grid.rebuilding import lock_tiles, rebuild_tiles
-from gis_grid.seen import ROWS_AT_ONCE, add_seen, tile_parameters
+from gis_grid.seen import ADD_SEEN, ROWS_AT_ONCE, add_seen, tile_parameters
 
 CHUNK_FIXES = 60
 MS = 1_000_000  # nanoseconds
@@ -103,7 +103,7 @@ _LOCK_TRACKS = (
 # the lock, not before.
 _NEIGHBOURS = sa.text(_LOCK_TRACKS + sql("track_neighbours").text)
 _ADD_CHUNKS = sql("add_track_chunks")
-_ADD_BOTH = sa.text(sql("add_seen_tiles").text + ";\n" + _ADD_CHUNKS.text)
+_ADD_BOTH = sa.text(f"{ADD_SEEN.text};\n{_ADD_CHUNKS.text}")
 
 
 def _judge(chunk: Chunk, judge: Judge, metres_per_degree: tuple[float, float]) -> _Judged:

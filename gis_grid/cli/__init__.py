@@ -128,6 +128,28 @@ app.add_typer(
     ),
 )
 app.add_typer(
+    typer.Typer(no_args_is_help=True, help="The ground that patrols have seen."),
+    name="seen",
+    cls=group_of(
+        Lazy(
+            "shares",
+            "seen:shares",
+            "Say how much of each block, grid, community, town or the district was seen by patrols.",
+        ),
+        Lazy("surface", "seen:surface", "Write how often, or how lately, each place of an area was seen, as polygons."),
+        Lazy(
+            "exclude",
+            "seen:exclude",
+            "Leave ground that nobody is to patrol out of all shares: water, an airfield, a walled yard.",
+        ),
+        Lazy(
+            "roll-up",
+            "seen:roll_up_",
+            "Roll up the months that are over, so that a year is asked as quickly as a month; serve does it too.",
+        ),
+    ),
+)
+app.add_typer(
     typer.Typer(no_args_is_help=True, help="When teams are out."),
     name="shifts",
     cls=group_of(

@@ -24,6 +24,7 @@ from gis_grid.installation import Installation, by_system, open_database, open_i
 from gis_grid.layers import load_layer_file
 from gis_grid.patrol_rules import load_patrol_rules
 from gis_grid.permissions import EVERYWHERE
+from gis_grid.seen import roll_up
 from gis_grid.settings import Settings
 from gis_grid.territory import layer_in_force
 
@@ -123,6 +124,8 @@ def _prepare(installation: Installation, *, demo: bool) -> None:
                 load_patrol_rules(session, city, by=by_system(), now=now)
         if demo:
             _fill(installation, progress, now)
+        with installation.sessions.begin() as session:
+            roll_up(session, before=now.astimezone(city.zone).date(), now=now)
     with installation.sessions() as session:
         if not has_accounts(session):
             print("No account yet; add an administrator: gis-grid users add NAME --role administrator")  # noqa: T201

@@ -157,7 +157,7 @@ def unseen_ground(
     if simplify_m > 0 and len(shapes):
         shapes = shapely.coverage_simplify(shapes, simplify_m)
     return gpd.GeoDataFrame(
-        {"grid_code": codes[owner], "area_m2": area_m2}, geometry=_to_degrees(shapes, metric_crs), crs="EPSG:4326"
+        {"grid_code": codes[owner], "area_m2": area_m2}, geometry=to_degrees(shapes, metric_crs), crs="EPSG:4326"
     )
 
 
@@ -284,7 +284,8 @@ def _has_bit(bits: Bits, row: Ints, bit: Ints) -> Bools:
     return found
 
 
-def _to_degrees(shapes: npt.NDArray[np.object_], metric_crs: str) -> npt.NDArray[np.object_]:
+def to_degrees(shapes: npt.NDArray[np.object_], metric_crs: str) -> npt.NDArray[np.object_]:
+    """Polygons in metres as WGS84 degrees, 6 decimals."""
     transformer = to_metric("EPSG:4326", metric_crs)
 
     def back(xy: Floats) -> Floats:

@@ -7,7 +7,7 @@ with the owner's rights, and lie in a schema of their own.
 import sqlalchemy as sa
 from alembic import op
 from geoalchemy2 import Geometry
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSTZRANGE, ExcludeConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, BIT, JSONB, TSTZRANGE, ExcludeConstraint
 
 revision = "0005"
 down_revision = "0003"
@@ -25,6 +25,10 @@ RIGHTS = {
     "track_chunks": "select, insert",
     "track_readings": "select, insert",
     "forgotten_tracks": "select",
+    "seen_months": "select, insert, update",
+    "rolled_months": "select, insert",
+    "ground_masks": "select, insert",
+    "excluded_grounds": "select, insert, update (until)",
 }
 TIME = sa.DateTime(timezone=True)
 # The names in the function are whole, and so is its search path: who calls it cannot lead it elsewhere.
@@ -60,6 +64,7 @@ def upgrade() -> None:
     _blocks()
     _teams()
     _tracks()
+    _seen()
     for table, rights in RIGHTS.items():
         op.execute(f"grant {rights} on {table} to {APP_ROLE}")
 
@@ -234,7 +239,46 @@ def _track_chunks() -> None:
     op.create_index("ix_track_chunks_geom", "track_chunks", ["geom"], postgresql_using="gist")
 
 
+def _seen() -> None:
+    op.create_table(
+        "seen_months",
+        sa.Column("tile_row", sa.Integer(), nullable=False),
+        sa.Column("tile_col", sa.Integer(), nullable=False),
+        sa.Column("month", sa.Date(), nullable=False),
+        sa.Column("shift", sa.SmallInteger(), nullable=False),
+        sa.Column("bits", BIT(length=16384, varying=True), nullable=False),
+        sa.PrimaryKeyConstraint("tile_row", "tile_col", "month", "shift", name="pk_seen_months"),
+    )
+    op.create_table(
+        "rolled_months",
+        sa.Column("month", sa.Date(), nullable=False),
+        sa.Column("rolled_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("month", name="pk_rolled_months"),
+    )
+    op.create_table(
+        "ground_masks",
+        _text("kind"),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("place_id", "tile_row", "tile_col")),
+        sa.Column("bits", BIT(length=16384, varying=True), nullable=False),
+        sa.CheckConstraint("kind in ('grid', 'block', 'excluded')", name="ck_ground_masks_kind"),
+        sa.PrimaryKeyConstraint("kind", "place_id", "tile_row", "tile_col", name="pk_ground_masks"),
+    )
+    op.create_table(
+        "excluded_grounds",
+        sa.Column("id", sa.Integer(), sa.Identity(), nullable=False),
+        _text("reason"),
+        sa.Column("since", sa.Date(), nullable=False),
+        sa.Column("until", sa.Date(), nullable=True),
+        sa.Column("geom", Geometry("GEOMETRY", 4326, spatial_index=False), nullable=False),
+        sa.CheckConstraint("until is null or until >= since", name="ck_excluded_grounds_until"),
+        sa.CheckConstraint("GeometryType(geom) in ('POLYGON', 'MULTIPOLYGON')", name="ck_excluded_grounds_polygonal"),
+        sa.PrimaryKeyConstraint("id", name="pk_excluded_grounds"),
+    )
+
+
 def downgrade() -> None:
+    for table in ("excluded_grounds", "ground_masks", "rolled_months", "seen_months"):
+        op.drop_table(table)
     _old_track_chunks()
     for table in ("forgotten_tracks", "track_readings"):
         op.drop_table(table)

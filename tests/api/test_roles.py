@@ -53,6 +53,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
+    ("GET", "/api/v1/seen-shares"): P.SEE_PUBLIC,
     ("GET", "/api/v1/tracks"): P.READ_TRACKS,
     ("GET", "/api/v1/units"): P.SEE_PUBLIC,
     ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
