@@ -9,7 +9,19 @@ from starlette.middleware.gzip import GZipMiddleware
 from api import errors, pages
 from api.limits import Limits
 from api.proxies import TrustedProxies
-from api.routers import event_types, health, locate, photos, reports, seen, sign_in, territory, tracks, units
+from api.routers import (
+    blind_spots,
+    event_types,
+    health,
+    locate,
+    photos,
+    reports,
+    seen,
+    sign_in,
+    territory,
+    tracks,
+    units,
+)
 from gis_grid import __version__
 from gis_grid.installation import Installation, utc_now
 
@@ -33,7 +45,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     )
     app.state.installation = installation
     app.state.clock = clock
-    for router in (locate, reports, photos, territory, units, event_types, tracks, seen, sign_in, health):
+    for router in (locate, reports, photos, territory, units, event_types, tracks, seen, blind_spots, sign_in, health):
         app.include_router(router.router)
     pages.install(app)
     errors.install(app)

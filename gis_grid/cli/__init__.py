@@ -22,6 +22,11 @@ app = typer.Typer(
             "Say which grid a point is in and who answers for it.",
             takes_negatives=True,
         ),
+        Lazy(
+            "blind-spots",
+            "blind_spots:list_",
+            "List the blind spots of four kinds, worst first: where, how large, since when, why, and who answers.",
+        ),
         Lazy("assign", "assign:assign", "Place a file of points in a file of grids, without any database."),
         Lazy(
             "backup", "run:backup_all", "Write database and photos into one file, while the service may go on working."
@@ -146,6 +151,17 @@ app.add_typer(
             "roll-up",
             "seen:roll_up_",
             "Roll up the months that are over, so that a year is asked as quickly as a month; serve does it too.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Where patrols go next."),
+    name="patrols",
+    cls=group_of(
+        Lazy(
+            "suggest",
+            "blind_spots:suggest",
+            "Order the unseen ground of a team's area, a grid or an area into a short outing, as GPX.",
         ),
     ),
 )

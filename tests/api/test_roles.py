@@ -46,6 +46,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
     ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/blind-spots"): P.SEE_PUBLIC,
     ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids/{code}"): P.SEE_PUBLIC,
