@@ -13,6 +13,7 @@ from api.case_stream import CaseStream
 from api.limits import Limits
 from api.proxies import TrustedProxies
 from api.routers import (
+    blind_spots,
     cases,
     event_types,
     events,
@@ -23,8 +24,10 @@ from api.routers import (
     openness,
     photos,
     reports,
+    seen,
     sign_in,
     territory,
+    tracks,
     units,
 )
 from gis_grid import __version__
@@ -65,6 +68,9 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         territory,
         units,
         event_types,
+        tracks,
+        seen,
+        blind_spots,
         sign_in,
         health,
     ):

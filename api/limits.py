@@ -11,6 +11,7 @@ KIB, MIB = 1024, 1024 * 1024
 DEFAULT_BYTES = 64 * KIB
 LIMITS = (
     (re.compile(r"^/api/v1/reports/batch$"), 8 * MIB),
+    (re.compile(r"^/api/v1/tracks$"), 4 * MIB),
     (re.compile(r"^/api/v1/reports/[^/]+/photos$"), 11 * MIB),
     (re.compile(r"^/cases/[^/]+/steps$"), 11 * MIB),
 )

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -74,6 +75,7 @@ def sessions(engine: sa.Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+@cache
 def sql(name: str) -> sa.TextClause:
     """The statement in `gis_grid/sql/{name}.sql`."""
     return sa.text(resources.files("gis_grid").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8"))

@@ -20,10 +20,10 @@ from gis_grid.event_types import EventType
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.placing import metres_per_degree
 from gis_grid.intake import Intake
-from gis_grid.patrols import store_fixes
 from gis_grid.reports import Kind, NewReport, Report, Source, file_reports
 from gis_grid.tenures import NewTenure, appoint, grids_without_manager
 from gis_grid.territory import grids_frame, the_layer
+from gis_grid.track_intake import store_fixes
 from gis_grid.units import NewHolder, appoint_holders, vacant_posts
 
 SEED = 310112
@@ -72,7 +72,7 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, photos: Path,
     filed = _file(session, city, grids, rng, snap_m=snap_m, now=now)
     cases = make_cases(session, city, photos=photos, now=now)
     fixes = _fixes(grids, city, rng, now)
-    store_fixes(session, fixes, city=city, source="demo", is_synthetic=True)
+    store_fixes(session, fixes, city=city, source="demo", is_synthetic=True, now=now)
     outings = fixes["track"].nunique()
     return f"{appointed} grid managers, {held} holders of posts, {filed} reports, {cases} cases, {outings} patrols"
 

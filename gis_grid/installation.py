@@ -24,8 +24,11 @@ from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
     photos,
     rate_limits,
     rules,
+    seen_shares,
     sign_in,
+    teams,
     tenures,
+    track_keeping,
 )
 from gis_grid.city import City, load_city
 from gis_grid.database import Base, By, connect, sessions

@@ -1,7 +1,7 @@
-"""Patrols: outings as chunks of a timed line, and the ground they have seen."""
+"""Patrols: outings kept as chunks of a timed line, and who has looked at whose."""
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import geopandas as gpd
@@ -10,129 +10,73 @@ import pandas as pd
 import shapely
 import sqlalchemy as sa
 from geoalchemy2 import Geometry, WKBElement
-from sqlalchemy.dialects.postgresql import BIT
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gis_grid.city import City
-from gis_grid.database import Base, sql
-from gis_grid.geo.sight import burn_fixes
-from gis_grid.geo.tiles import TILE_BYTES, Ground, SeenTiles
+from gis_grid.database import Base, By
 from gis_grid.territory import Grid
-
-CHUNK_FIXES = 60
-ROWS_AT_ONCE = 1000
 
 
 class TrackChunk(Base):
-    """A piece of one outing; M of each vertex is the epoch in seconds."""
+    """A piece of one outing; M of each vertex is the epoch in seconds. The table is parted by month of `started_at`.
+
+    Attributes
+    ----------
+    walker
+        Whose outing it is: the account that sent it, or who the sending system says.
+    started_at, ended_at
+        Of the fixes that count; when it was received, where none does.
+    geom
+        The fixes that count, in order; None where none does.
+    accuracy_m
+        Of each vertex of `geom`, None where unknown.
+    uncounted
+        By reason, the fixes kept but not counted: `[lon, lat, epoch, accuracy_m]` each. `jump` holds a number only:
+        such fixes stay in the line and break it.
+    """
 
     __tablename__ = "track_chunks"
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime]
     track: Mapped[str]
     sequence: Mapped[int]
+    content_sha256: Mapped[str]
     team: Mapped[str]
-    started_at: Mapped[datetime]
-    ended_at: Mapped[datetime]
+    walker: Mapped[str | None]
     source: Mapped[str]
+    received_at: Mapped[datetime]
     is_synthetic: Mapped[bool] = mapped_column(server_default=sa.false())
-    geom: Mapped[WKBElement] = mapped_column(Geometry("LINESTRINGM", 4326, dimension=3, spatial_index=False))
+    geom: Mapped[WKBElement | None] = mapped_column(
+        Geometry("LINESTRINGM", 4326, dimension=3, spatial_index=False), nullable=True
+    )
+    accuracy_m: Mapped[list[float | None] | None] = mapped_column(ARRAY(sa.REAL))
+    uncounted: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
     __table_args__ = (
-        sa.UniqueConstraint("track", "sequence"),
+        sa.UniqueConstraint("track", "content_sha256", "started_at"),
         sa.Index("ix_track_chunks_started_at", "started_at"),
+        sa.Index("ix_track_chunks_walker_started_at", "walker", "started_at"),
         sa.Index("ix_track_chunks_geom", "geom", postgresql_using="gist"),
+        {"postgresql_partition_by": "range (started_at)"},
     )
 
 
-class SeenTile(Base):
-    """What was seen of one tile of 128 × 128 cells in one shift of one day, a bit a cell."""
+class TrackReading(Base):
+    """Somebody looked at where a person went; rows are only added."""
 
-    __tablename__ = "seen_tiles"
+    __tablename__ = "track_readings"
 
-    tile_row: Mapped[int] = mapped_column(primary_key=True)
-    tile_col: Mapped[int] = mapped_column(primary_key=True)
-    day: Mapped[date] = mapped_column(primary_key=True)
-    shift: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True)
-    bits: Mapped[Any] = mapped_column(BIT(16384, varying=True))
-
-    __table_args__ = (sa.Index("ix_seen_tiles_day", "day"),)
-
-
-def store_fixes(
-    session: Session, fixes: pd.DataFrame, *, city: City, source: str, is_synthetic: bool, sight_m: float = 50.0
-) -> int:
-    """Store whole outings as chunks and, in the same transaction, the ground they saw; how many chunks.
-
-    Parameters
-    ----------
-    fixes
-        Columns track, team, lon, lat (WGS84 degrees), at (aware); the outings are new to the database.
-    sight_m
-        How far a patroller sees, metres.
-    """
-    rows = [
-        {**chunk, "source": source, "is_synthetic": is_synthetic}
-        for track, outing in fixes.sort_values(["track", "at"]).groupby("track", sort=True)
-        for chunk in _chunks(str(track), outing)
-    ]
-    if rows:
-        session.execute(sa.insert(TrackChunk), rows)
-        seen = burn_fixes(fixes, metric_crs=city.metric_crs, time_zone=city.time_zone, sight_m=sight_m)
-        _add_seen(session, seen)
-    return len(rows)
-
-
-def _chunks(track: str, outing: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Pieces of an outing; each but the first begins with its predecessor's last fix."""
-    epoch = outing["at"].astype("datetime64[us, UTC]").astype("int64").to_numpy() / 1e6
-    lon, lat = outing["lon"].to_numpy(), outing["lat"].to_numpy()
-    starts = range(0, max(len(outing) - 1, 1), CHUNK_FIXES)
-    for sequence, start in enumerate(starts):
-        part = slice(start, start + CHUNK_FIXES + 1)
-        vertices = list(zip(lon[part].tolist(), lat[part].tolist(), epoch[part].tolist(), strict=True))
-        # A line needs two vertices: a lone fix is stored as standing still.
-        vertices = vertices * 2 if len(vertices) == 1 else vertices
-        yield {
-            "track": track,
-            "sequence": sequence,
-            "team": outing["team"].iloc[0],
-            "started_at": datetime.fromtimestamp(vertices[0][2], UTC),
-            "ended_at": datetime.fromtimestamp(vertices[-1][2], UTC),
-            "geom": f"SRID=4326;LINESTRING M ({', '.join(f'{x!r} {y!r} {m!r}' for x, y, m in vertices)})",
-        }
-
-
-def _add_seen(session: Session, seen: SeenTiles) -> None:
-    """OR seen ground into the table; rows come in key order, so concurrent uploads cannot deadlock."""
-    statement = sql("add_seen_tiles")
-    for start in range(0, len(seen), ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
-        parameters = {
-            "tile_row": seen.tile_row[part].tolist(),
-            "tile_col": seen.tile_col[part].tolist(),
-            "day": [date.fromordinal(ordinal) for ordinal in seen.day[part].tolist()],
-            "shift": seen.shift[part].tolist(),
-            "bits": [f"x{row.tobytes().hex()}" for row in seen.bits[part]],
-        }
-        session.execute(statement, parameters)
-
-
-def seen_in_window(session: Session, *, first: date, last: date, shift: int | None = None) -> Ground:
-    """Ground seen on whole days, both ends included, in one shift (0 day, 1 night) or in either."""
-    # varbit_send gives 4 bytes of length, then the bits, packed: a tenth of the text that bits are otherwise sent as.
-    bits = sa.func.varbit_send(sa.cast(sa.func.bit_or(SeenTile.bits), BIT(16384, varying=True)), type_=sa.LargeBinary)
-    query = sa.select(SeenTile.tile_row, SeenTile.tile_col, bits).where(SeenTile.day.between(first, last))
-    if shift is not None:
-        query = query.where(SeenTile.shift == shift)
-    tile = (SeenTile.tile_row, SeenTile.tile_col)
-    rows = session.execute(query.group_by(*tile).order_by(*tile)).all()
-    packed = b"".join(bytes(row[2])[4:] for row in rows)
-    return Ground(
-        tile_row=np.array([row[0] for row in rows], dtype=np.int64),
-        tile_col=np.array([row[1] for row in rows], dtype=np.int64),
-        bits=np.frombuffer(packed, dtype=np.uint8).reshape(-1, TILE_BYTES),
-    )
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    at: Mapped[datetime]
+    who: Mapped[str]
+    channel: Mapped[str]
+    request_id: Mapped[str]
+    walker: Mapped[str] = mapped_column(index=True)
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+    chunks: Mapped[int]
 
 
 def last_patrol(session: Session, grid: Grid, *, at: datetime) -> datetime | None:
@@ -145,14 +89,52 @@ def last_patrol(session: Session, grid: Grid, *, at: datetime) -> datetime | Non
 
 
 def tracks_in(session: Session, grid: Grid, *, since: datetime, until: datetime) -> gpd.GeoDataFrame:
-    """Pieces of patrols that crossed a grid in [since, until), oldest first.
+    """Pieces of patrols that crossed a grid in [since, until), oldest first; whose they are is not told.
 
     Returns
     -------
     GeoDataFrame
         EPSG:4326; columns track, team, started_at, ended_at, is_synthetic, geometry (LineString).
     """
-    query = (
+    query = _pieces(since, until).where(sa.func.ST_Intersects(TrackChunk.geom, _shape(grid)))
+    return _lines(session, query)
+
+
+def read_tracks(
+    session: Session, walker: str, *, since: datetime, until: datetime, by: By, now: datetime
+) -> gpd.GeoDataFrame:
+    """One person's outings in [since, until), oldest first; that they were read is written down.
+
+    Returns
+    -------
+    GeoDataFrame
+        As of `tracks_in`.
+    """
+    found = _lines(session, _pieces(since, until).where(TrackChunk.walker == walker))
+    session.add(
+        TrackReading(
+            at=now,
+            who=by.who,
+            channel=by.channel,
+            request_id=by.request_id,
+            walker=walker,
+            since=since,
+            until=until,
+            chunks=len(found),
+        )
+    )
+    session.flush()
+    return found
+
+
+def readings_of(session: Session, walker: str) -> Sequence[TrackReading]:
+    """Who has looked at a person's outings, the latest first."""
+    query = sa.select(TrackReading).where(TrackReading.walker == walker)
+    return session.scalars(query.order_by(TrackReading.at.desc(), TrackReading.id.desc())).all()
+
+
+def _pieces(since: datetime, until: datetime) -> sa.Select[Any]:
+    return (
         sa.select(
             TrackChunk.track,
             TrackChunk.team,
@@ -161,13 +143,12 @@ def tracks_in(session: Session, grid: Grid, *, since: datetime, until: datetime)
             TrackChunk.is_synthetic,
             sa.func.ST_AsBinary(sa.func.ST_Force2D(TrackChunk.geom)).label("geometry"),
         )
-        .where(
-            TrackChunk.started_at >= since,
-            TrackChunk.started_at < until,
-            sa.func.ST_Intersects(TrackChunk.geom, _shape(grid)),
-        )
+        .where(TrackChunk.started_at >= since, TrackChunk.started_at < until, TrackChunk.geom.is_not(None))
         .order_by(TrackChunk.started_at, TrackChunk.id)
     )
+
+
+def _lines(session: Session, query: sa.Select[Any]) -> gpd.GeoDataFrame:
     result = session.execute(query)
     frame = pd.DataFrame(result.mappings().all(), columns=list(result.keys()))
     lines = shapely.from_wkb(np.array([bytes(data) for data in frame.pop("geometry")], dtype=object))

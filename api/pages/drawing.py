@@ -23,8 +23,10 @@ from gis_grid.geo.density import heat_surface, implausible_piles, on_piles
 from gis_grid.geo.layer_files import read_layer
 from gis_grid.geo.tiles import Ground, SeenTiles
 from gis_grid.layer_changes import LayerChange
-from gis_grid.patrols import has_synthetic_tracks, seen_in_window, tracks_in
+from gis_grid.patrols import has_synthetic_tracks, tracks_in
 from gis_grid.reports import ReportFilter, count_by_grid, find_reports, points_of
+from gis_grid.seen import seen_in_window
+from gis_grid.seen_shares import excluded_frame
 from gis_grid.tenures import Tenure, managers
 from gis_grid.territory import (
     Area,
@@ -309,10 +311,12 @@ def draw_blind_spots(
     excluded: gpd.GeoDataFrame | None = None,
     grid_url: str | None = GRID_URL,
 ) -> folium.Map:
-    """What no stored patrol saw on whole days, in one shift or in either."""
+    """What no stored patrol saw on whole days, in one shift or in either; `excluded` in place of what is stored."""
     seen = seen_in_window(session, first=first, last=last, shift=shift)
     window = f"{first} – {last}" + (f" · {SHIFTS[shift]}" if shift is not None else "")
     made_up = {"巡查 patrols": has_synthetic_tracks(session)}
+    if excluded is None:
+        excluded = excluded_frame(session, as_of=last)
     return draw_unseen(
         session, city, seen, window=window, made_up=made_up, excluded=excluded, now=now, grid_url=grid_url
     )

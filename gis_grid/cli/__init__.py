@@ -22,6 +22,11 @@ app = typer.Typer(
             "Say which grid a point is in and who answers for it.",
             takes_negatives=True,
         ),
+        Lazy(
+            "blind-spots",
+            "blind_spots:list_",
+            "List the blind spots of four kinds, worst first: where, how large, since when, why, and who answers.",
+        ),
         Lazy("assign", "assign:assign", "Place a file of points in a file of grids, without any database."),
         Lazy(
             "backup", "run:backup_all", "Write database and photos into one file, while the service may go on working."
@@ -131,6 +136,81 @@ app.add_typer(
             "units:gaps",
             "List centres, sub-centres and workstations without a first responsible person;"
             " exit code 1 when there are any.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Patrol teams: who they are, whom they have, which blocks they have."),
+    name="teams",
+    cls=group_of(
+        Lazy(
+            "load",
+            "patrol_teams:load",
+            "Bring blocks, teams, members, grounds and shifts to what the files say, from now on.",
+        ),
+        Lazy("list", "patrol_teams:list_", "List the patrol teams by code."),
+        Lazy(
+            "blocks",
+            "patrol_teams:blocks",
+            "List the blocks with their people; exit code 1 when one has fewer than it should.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Outings of patrols, and the ground they saw."),
+    name="tracks",
+    cls=group_of(
+        Lazy(
+            "load",
+            "tracks:load",
+            "Store outings and the ground they saw, all of the files or nothing; the same again changes nothing.",
+        ),
+        Lazy("forget", "tracks:forget", "Drop raw fixes older than some days for good; the ground they saw stays."),
+        Lazy("withdraw", "tracks:withdraw", "Take an outing back, with what only it has seen."),
+        Lazy("rebuild", "tracks:rebuild", "Make the seen ground of whole days again from the stored fixes."),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="The ground that patrols have seen."),
+    name="seen",
+    cls=group_of(
+        Lazy(
+            "shares",
+            "seen:shares",
+            "Say how much of each block, grid, community, town or the district was seen by patrols.",
+        ),
+        Lazy("surface", "seen:surface", "Write how often, or how lately, each place of an area was seen, as polygons."),
+        Lazy(
+            "exclude",
+            "seen:exclude",
+            "Leave ground that nobody is to patrol out of all shares: water, an airfield, a walled yard.",
+        ),
+        Lazy(
+            "roll-up",
+            "seen:roll_up_",
+            "Roll up the months that are over, so that a year is asked as quickly as a month; serve does it too.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Where patrols go next."),
+    name="patrols",
+    cls=group_of(
+        Lazy(
+            "suggest",
+            "blind_spots:suggest",
+            "Order the unseen ground of a team's area, a grid or an area into a short outing, as GPX.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="When teams are out."),
+    name="shifts",
+    cls=group_of(
+        Lazy(
+            "gaps",
+            "patrol_teams:gaps",
+            "List the minutes of the week in which a grid or block has nobody out; exit code 1 when there are any.",
         ),
     ),
 )

@@ -23,7 +23,9 @@ from gis_grid.demo_accounts import add_demo_accounts
 from gis_grid.errors import InvalidInput
 from gis_grid.installation import Installation, by_system, open_database, open_installation, utc_now
 from gis_grid.layers import load_layer_file
+from gis_grid.patrol_rules import load_patrol_rules
 from gis_grid.permissions import EVERYWHERE
+from gis_grid.seen import roll_up
 from gis_grid.settings import Settings
 from gis_grid.territory import layer_in_force
 
@@ -120,8 +122,11 @@ def _prepare(installation: Installation, *, demo: bool) -> None:
             if layer_in_force(session, now) is None and city.grids is not None:
                 progress.add_task(f"Loading {city.grids.name} …", total=None)
                 load_layer_file(session, city.grids, city=city, by=by_system(), now=now)
+                load_patrol_rules(session, city, by=by_system(), now=now)
         if demo:
             _fill(installation, progress, now)
+        with installation.sessions.begin() as session:
+            roll_up(session, before=now.astimezone(city.zone).date(), now=now)
     with installation.sessions() as session:
         if not has_accounts(session):
             print("No account yet; add an administrator: gis-grid users add NAME --role administrator")  # noqa: T201

@@ -4,6 +4,7 @@ Ground on a list of exclusions (water, an airfield, a walled yard) is neither se
 counts in neither numerator nor denominator.
 """
 
+from dataclasses import replace
 from datetime import date
 
 import geopandas as gpd
@@ -119,6 +120,7 @@ def unseen_ground(
     metric_crs: str,
     excluded: gpd.GeoDataFrame | None = None,
     as_of: date | None = None,
+    within: Ground | None = None,
     min_area_m2: float = 500.0,
     simplify_m: float = 0.0,
 ) -> gpd.GeoDataFrame:
@@ -133,6 +135,8 @@ def unseen_ground(
         Polygons with a CRS and `grid_code`.
     seen, metric_crs, excluded, as_of
         As in `seen_shares`.
+    within
+        Only this ground is looked at: what the other shift saw, say.
     min_area_m2
         Smaller patches are left out.
     simplify_m
@@ -148,6 +152,8 @@ def unseen_ground(
     mask = masks_of(grids, metric_crs)
     mask = _without_excluded(mask, excluded, metric_crs=metric_crs, as_of=as_of)
     mask = mask.without(_ground(seen))
+    if within is not None:
+        mask = replace(mask, bits=mask.found(within))
     codes = grids["grid_code"].to_numpy(dtype=object)
     shapes, owner = polygonise(mask, rank=np.argsort(np.argsort(codes, kind="stable"), kind="stable"))
     area_m2 = shapely.area(shapes)
@@ -157,7 +163,7 @@ def unseen_ground(
     if simplify_m > 0 and len(shapes):
         shapes = shapely.coverage_simplify(shapes, simplify_m)
     return gpd.GeoDataFrame(
-        {"grid_code": codes[owner], "area_m2": area_m2}, geometry=_to_degrees(shapes, metric_crs), crs="EPSG:4326"
+        {"grid_code": codes[owner], "area_m2": area_m2}, geometry=to_degrees(shapes, metric_crs), crs="EPSG:4326"
     )
 
 
@@ -284,7 +290,8 @@ def _has_bit(bits: Bits, row: Ints, bit: Ints) -> Bools:
     return found
 
 
-def _to_degrees(shapes: npt.NDArray[np.object_], metric_crs: str) -> npt.NDArray[np.object_]:
+def to_degrees(shapes: npt.NDArray[np.object_], metric_crs: str) -> npt.NDArray[np.object_]:
+    """Polygons in metres as WGS84 degrees, 6 decimals."""
     transformer = to_metric("EPSG:4326", metric_crs)
 
     def back(xy: Floats) -> Floats:

@@ -1,17 +1,18 @@
 """Seen ground: what lay within sight of a patrol, cell by cell.
 
 A cell is seen when its centre lies within `sight_m` of the line between two consecutive fixes of a track. Between two
-fixes more than 60 s or 200 m apart, or without time between them, nobody is known to have walked: nothing is seen. A
-lone fix between two such gaps sees nothing either: no neighbour vouches for it, and a receiver's stray jump is just
-such a fix. Who stands still is seen to stand: two fixes at one place are a disc.
+fixes more than 60 s or 200 m apart, without time between them, or farther apart than anybody drives in that time
+(50 m/s), nobody is known to have walked: nothing is seen. A lone fix between two such gaps sees nothing either: no
+neighbour vouches for it, and a receiver's stray jump is just such a fix. Who stands still is seen to stand: two fixes
+at one place are a disc.
 
 `gis_grid.geo.tiles` tells what a tile is, `gis_grid.geo.blindspots` what was not seen.
 """
 
 import math
 from dataclasses import dataclass
-from datetime import time
-from typing import NamedTuple
+from datetime import datetime, time
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -55,6 +56,7 @@ __all__ = [
 
 MAX_GAP_S = 60
 MAX_STEP_M = 200.0
+MAX_SPEED_MPS = 50.0
 MAX_SIGHT_M = 1000.0
 _NS = 1_000_000_000
 _DAY_NS = 86_400 * _NS
@@ -130,23 +132,69 @@ def burn_fixes(
     """
     if not 0 < sight_m <= MAX_SIGHT_M:
         raise InvalidInput(f"sight_m {sight_m}: expected more than 0 and at most {MAX_SIGHT_M:g} metres")
-    line = _in_order(fixes, metric_crs)
-    here = np.flatnonzero(_is_walked(line))
-    ends = np.column_stack([line.x[here], line.y[here], line.x[here + 1], line.y[here + 1]])
-    local = _local_ns(line.at_ns, time_zone)
-    ends, day, shift = _split_at_shifts(ends, local[here], local[here + 1], shifts)
+    steps = walked_steps(*_columns(fixes), metric_crs=metric_crs)
+    return burn_steps(steps, time_zone=time_zone, sight_m=sight_m, shifts=shifts)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Ground walked: steps from a fix of a track to its next.
+
+    Attributes
+    ----------
+    track
+        Shape (n,), as the track was numbered.
+    at_ns
+        Shape (n, 2), UTC nanoseconds of the two ends.
+    lonlat
+        Shape (n, 4), WGS84 degrees of the two ends.
+    xy
+        Shape (n, 4), metres of the two ends in the city's metric CRS.
+    """
+
+    track: npt.NDArray[np.intp]
+    at_ns: Ints
+    lonlat: Floats
+    xy: Floats
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+    def where(self, keep: Bools) -> "Steps":
+        """The steps where a mask of shape (n,) is set."""
+        return Steps(self.track[keep], self.at_ns[keep], self.lonlat[keep], self.xy[keep])
+
+
+def walked_steps(track: npt.NDArray[np.intp], at_ns: Ints, lon: Floats, lat: Floats, *, metric_crs: str) -> Steps:
+    """The ground walked between fixes in any order and perhaps repeated, by track and time; shapes (n,)."""
+    columns: list[Any] = [track, at_ns, lon, lat]
+    if not _is_sorted(track, at_ns):
+        order = np.lexsort(columns[::-1])
+        columns = [column[order] for column in columns]
+        repeats = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
+        columns = [column[np.r_[True, ~repeats][: len(column)]] for column in columns]
+    track, at_ns, lon, lat = columns
+    x, y = to_metric("EPSG:4326", metric_crs).transform(lon, lat)
+    lonlat, xy = np.column_stack([lon, lat]), np.column_stack([x, y])
+    here = np.flatnonzero(_is_walked(track, at_ns, xy))
+    after = here + 1
+    return Steps(
+        track[here],
+        np.column_stack([at_ns[here], at_ns[after]]),
+        np.hstack([lonlat[here], lonlat[after]]),
+        np.hstack([xy[here], xy[after]]),
+    )
+
+
+def burn_steps(steps: Steps, *, time_zone: str, sight_m: float = 50.0, shifts: Shifts = DAY_AND_NIGHT) -> SeenTiles:
+    """Ground seen along steps; see `burn_fixes`."""
+    local = _local_ns(steps.at_ns.ravel(), time_zone).reshape(-1, 2)
+    ends, day, shift = _split_at_shifts(steps.xy, local[:, 0], local[:, 1], shifts)
     return _burn(ends, day, shift, sight_m)
 
 
-class _Line(NamedTuple):
-    track: npt.NDArray[np.intp]
-    at_ns: Ints
-    x: Floats
-    y: Floats
-
-
-def _in_order(fixes: pd.DataFrame, metric_crs: str) -> _Line:
-    """Return fixes by track and time, in metres, without repeats."""
+def _columns(fixes: pd.DataFrame) -> tuple[npt.NDArray[np.intp], Ints, Floats, Floats]:
+    """Return track number, time, lon and lat of checked fixes."""
     missing = [name for name in ("track", "lon", "lat", "at") if name not in fixes.columns]
     if missing:
         raise UnusableFixes(f"fixes without {', '.join(missing)}: expected columns track, lon, lat, at")
@@ -157,14 +205,7 @@ def _in_order(fixes: pd.DataFrame, metric_crs: str) -> _Line:
         raise UnusableFixes("columns lon, lat: expected finite degrees in every row")
     at_ns = fixes["at"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
     track, _ = pd.factorize(fixes["track"], use_na_sentinel=False)
-    columns = [track, at_ns, lon, lat]
-    if not _is_sorted(track, at_ns):
-        order = np.lexsort(columns[::-1])
-        columns = [column[order] for column in columns]
-    repeats = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
-    track, at_ns, lon, lat = (column[np.r_[True, ~repeats][: len(column)]] for column in columns)
-    x, y = to_metric("EPSG:4326", metric_crs).transform(lon, lat)
-    return _Line(track, at_ns, np.asarray(x), np.asarray(y))
+    return track, at_ns, lon, lat
 
 
 def _is_sorted(track: npt.NDArray[np.intp], at_ns: Ints) -> bool:
@@ -173,12 +214,12 @@ def _is_sorted(track: npt.NDArray[np.intp], at_ns: Ints) -> bool:
     return bool(onward.all())
 
 
-def _is_walked(line: _Line) -> Bools:
+def _is_walked(track: npt.NDArray[np.intp], at_ns: Ints, xy: Floats) -> Bools:
     """Tell of each step from a fix to the next whether it is ground walked, shape (n - 1,)."""
-    waited = np.diff(line.at_ns)
-    step_m = np.hypot(np.diff(line.x), np.diff(line.y))
-    same = line.track[1:] == line.track[:-1]
-    walked: Bools = same & (waited > 0) & (waited <= MAX_GAP_S * _NS) & (step_m <= MAX_STEP_M)
+    waited = np.diff(at_ns)
+    step_m = np.hypot(*np.diff(xy, axis=0).T)
+    walked: Bools = (track[1:] == track[:-1]) & (waited > 0) & (waited <= MAX_GAP_S * _NS)
+    walked &= (step_m <= MAX_STEP_M) & (step_m <= MAX_SPEED_MPS / _NS * waited)
     return walked
 
 
@@ -188,6 +229,11 @@ def _local_ns(at_ns: Ints, time_zone: str) -> Ints:
         zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise InvalidInput(f"time zone {time_zone!r}: expected an IANA name such as Asia/Shanghai") from error
+    if len(at_ns):
+        # One outing seldom sees the clocks put on or back, and a constant is a hundred times quicker than a calendar.
+        ends = [datetime.fromtimestamp(int(at) // _NS, zone).utcoffset() for at in (at_ns.min(), at_ns.max())]
+        if ends[0] == ends[1] and ends[0] is not None and at_ns.max() - at_ns.min() < _DAY_NS:
+            return at_ns + int(ends[0].total_seconds()) * _NS
     aware = pd.DatetimeIndex(at_ns.view("datetime64[ns]"), tz="UTC").tz_convert(zone)
     return aware.tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
 

@@ -1,7 +1,9 @@
-"""Reading fixes of patrols from CSV and GPX files, each bad row named."""
+"""Reading fixes of patrols from CSV, GPX, GeoJSON and Parquet files, each bad row named."""
 
 import csv
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -33,7 +35,7 @@ MAX_SHOWN = 60
 
 
 class UnreadableTracks(InvalidInput):
-    """A file that is no CSV or GPX with fixes in it."""
+    """A file that is no CSV, GPX, GeoJSON or Parquet with fixes in it."""
 
 
 class NaiveTimes(InvalidInput):
@@ -64,18 +66,20 @@ def read_fixes(
     columns: Mapping[str, str | tuple[str, ...]] | None = None,
     time_zone: str | None = None,
 ) -> TrackFile:
-    """Fixes of a CSV or GPX file, and the rows that could not become one.
+    """Fixes of a file, and the rows that could not become one.
 
     Parameters
     ----------
     path
-        Ends in ``.csv`` (UTF-8, with a heading; blank lines are skipped) or ``.gpx`` (each ``trkseg`` is a track of
-        its own; routes and waypoints were not walked and are not read).
+        Ends in ``.csv`` (UTF-8, with a heading; blank lines are skipped), ``.gpx`` (each ``trkseg`` is a track of its
+        own; routes and waypoints were not walked and are not read), ``.geojson`` or ``.json`` (points with a time, or
+        lines with a list of times under ``coordTimes``), or ``.parquet`` (columns as those of a CSV file).
     datum
         What the file's coordinates are measured on.
     columns
-        For CSV: heading of `lon`, `lat`, `at`, `track`, `accuracy_m` where it is not among `NAMES`; several headings
-        are joined, the date and the time of day for instance. A file without any track column is one track.
+        For CSV, Parquet and points of GeoJSON: heading of `lon`, `lat`, `at`, `track`, `accuracy_m` where it is not
+        among `NAMES`; several headings are joined, the date and the time of day for instance. A file without any
+        track column is one track.
     time_zone
         IANA name of the zone that times without an offset are in.
 
@@ -95,8 +99,12 @@ def read_fixes(
         table = _read_csv(path, columns or {})
     elif path.suffix.lower() == ".gpx":
         table = _read_gpx(path)
+    elif path.suffix.lower() in {".geojson", ".json"}:
+        table = _of_frame(_geojson_frame(path), columns or {}, path)
+    elif path.suffix.lower() == ".parquet":
+        table = _of_frame(_parquet_frame(path), columns or {}, path)
     else:
-        raise UnreadableTracks(f"{path.name}: expected a file ending in .csv or .gpx")
+        raise UnreadableTracks(f"{path.name}: expected a file ending in .csv, .gpx, .geojson, .json or .parquet")
     return _checked(table, datum, time_zone, path.name)
 
 
@@ -163,6 +171,60 @@ def _read_gpx(path: Path) -> pd.DataFrame:
     table["text"] = [f"{point['lon']},{point['lat']},{point['at']}" for point in points]
     table["reason"] = pd.Series([None] * len(table), dtype=object)
     return table
+
+
+def _of_frame(frame: pd.DataFrame, columns: Mapping[str, str | tuple[str, ...]], path: Path) -> pd.DataFrame:
+    """Return a frame as `_read_csv` does, out of columns of any kind."""
+    if frame.empty:
+        raise UnreadableTracks(f"{path.name}: no fixes in it")
+    found = _find_columns([str(name) for name in frame.columns], columns, path.name)
+    words = frame.apply(lambda column: column.map(_word))
+    table = pd.DataFrame({name: words.iloc[:, list(where)].agg(" ".join, axis=1) for name, where in found.items()})
+    if "track" not in table:
+        table["track"] = path.stem
+    table["row"] = np.arange(1, len(table) + 1)
+    table["text"] = words.agg(",".join, axis=1)
+    table["reason"] = pd.Series([None] * len(table), dtype=object)
+    return table.astype(object)
+
+
+def _word(value: object) -> str:
+    """A cell as a CSV file would hold it."""
+    if value is None or bool(pd.isna(value)):  # type: ignore[call-overload]
+        return ""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _parquet_frame(path: Path) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are these
+        raise UnreadableTracks(f"{path.name}: not a Parquet file: {error}") from error
+    return frame.reset_index(drop=True)
+
+
+def _geojson_frame(path: Path) -> pd.DataFrame:
+    """Return a row a point: lon, lat, and the properties; of lines also `at`, each line a track of its own."""
+    try:
+        features = json.loads(path.read_text(encoding="utf-8-sig"))["features"]
+        rows = [row for number, feature in enumerate(features, start=1) for row in _feature_rows(feature, number, path)]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UnreadableTracks(f"{path.name}: not a GeoJSON collection of points or timed lines: {error!r}") from error
+    return pd.DataFrame(rows)
+
+
+def _feature_rows(feature: Any, number: int, path: Path) -> list[dict[str, Any]]:
+    shape, told = feature["geometry"], feature.get("properties") or {}
+    if shape["type"] == "Point":
+        return [{"lon": shape["coordinates"][0], "lat": shape["coordinates"][1], **told}]
+    times = told.get("coordTimes") or (told.get("coordinateProperties") or {}).get("times")
+    if shape["type"] != "LineString" or not isinstance(times, list) or len(times) != len(shape["coordinates"]):
+        raise ValueError(f"feature {number} is neither a point nor a line with a time for each vertex")
+    track = told.get("track") or f"{path.stem}/{number}"
+    return [
+        {"lon": place[0], "lat": place[1], "at": at, "track": track}
+        for place, at in zip(shape["coordinates"], times, strict=True)
+    ]
 
 
 def _gpx_points(gpx: gpxpy.gpx.GPX, stem: str) -> list[dict[str, Any]]:

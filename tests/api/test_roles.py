@@ -54,6 +54,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/cases/waiting"): P.ACCEPT,
     ("GET", "/api/v1/cases/{case}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/cases/{case}/proposal"): P.SEE_REPORT_DETAILS,
+    ("GET", "/api/v1/blind-spots"): P.SEE_PUBLIC,
     ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
     ("GET", "/api/v1/events"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids"): P.SEE_PUBLIC,
@@ -66,6 +67,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
+    ("GET", "/api/v1/seen-shares"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/tracks"): P.READ_TRACKS,
     ("GET", "/api/v1/units"): P.SEE_PUBLIC,
     ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
     ("POST", "/api/v1/cases"): P.ACCEPT,
@@ -79,6 +82,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/api/v1/reports/{report_id}/placement"): P.PLACE_REPORT,
     ("POST", "/api/v1/sign-in"): P.SEE_PUBLIC,
     ("POST", "/api/v1/sign-out"): P.SEE_PUBLIC,
+    ("POST", "/api/v1/tracks"): P.SEND_TRACK,
     ("POST", "/sign-in"): P.SEE_PUBLIC,
     ("POST", "/sign-out"): P.SEE_PUBLIC,
     ("POST", "/staff/unplaced/{report_id}"): P.PLACE_REPORT,
@@ -88,6 +92,8 @@ ALLOWED: dict[Permission, set[Role]] = {
     P.SEE_REPORT_DETAILS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER},
     P.SEE_CONTACTS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PATROLLER, Role.PLANNER},
     P.SEE_PHOTOS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PLANNER},
+    P.SEND_TRACK: {Role.VOLUNTEER, Role.PATROLLER, Role.GRID_MANAGER, Role.ADMINISTRATOR},
+    P.READ_TRACKS: {Role.SUPERVISOR, Role.ADMINISTRATOR},
     P.PLACE_REPORT: {Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.ADMINISTRATOR},
     P.ACCEPT: {Role.OPERATOR, Role.GRID_MANAGER},
     P.DISPATCH: {Role.DISPATCHER},
@@ -108,6 +114,12 @@ SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPAT
 POINT = {"lon": 121.4005, "lat": 31.1022}
 QUERIES = {"/api/v1/locate": POINT, "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"}}
 TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
+ENDS_SESSIONS = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out")}
+SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEND_TRACK, P.READ_TRACKS}
+ANYWHERE = {P.SEND_TRACK}  # wherever the role counts
+SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
+QUERIES = {"/api/v1/locate": {"lon": 121.4005, "lat": 31.1022}, "/api/v1/tracks": SPAN}
+CHUNK = {"track": "t", "sequence": 0, "epoch_s": [NOW.timestamp()], "lon": [121.4005], "lat": [31.1022]}
 
 
 def routes(client: TestClient) -> Iterator[tuple[str, str, Any]]:
@@ -163,6 +175,7 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
             }
         },
         "/api/v1/sign-in": {"json": {"login": "nobody", "password": "wrong"}},
+        "/api/v1/tracks": {"json": {"chunks": [CHUNK]}},
         "/staff/unplaced/{report_id}": {"data": {"grid_code": GRID, "reason": "x"}},
     }
     body = bodies.get(path, {}) if method == "POST" else {"params": QUERIES.get(path)}
@@ -194,6 +207,8 @@ def test_each_role_may_call_what_the_table_says_and_nothing_else(
                     continue
                 is_queue = path.startswith("/staff/unplaced")
                 is_in_scope = where == "everywhere" or (where == "here" and not is_queue) or (method, path) in LISTS
+                is_queue = path.startswith("/staff/unplaced") or asked is P.READ_TRACKS
+                is_in_scope = where == "everywhere" or asked in ANYWHERE or (where == "here" and not is_queue)
                 may = asked not in SCOPED or (role in ALLOWED[asked] and is_in_scope)
                 status = call(client, method, path, there, bearer(login))
                 if (status not in {401, 403}) != may or status >= 500:

@@ -1,0 +1,189 @@
+"""Outings: taken in as chunks of fixes, and read, each reading written down."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import numpy as np
+import shapely
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from sqlalchemy.orm import Session
+
+from api.deps import InSession, Instant, Json, Now, Plain, TheActor, TheCity, needs
+from api.errors import fields_of, problem, problem_of, status_of
+from gis_grid.errors import GridError, InvalidInput
+from gis_grid.geo.datum import Datum
+from gis_grid.geo.track_chunks import MAX_FIXES, Chunk, Judge, Why, likely_datum, make_chunk
+from gis_grid.intake import district_bounds
+from gis_grid.patrols import read_tracks
+from gis_grid.permissions import Caller, Permission
+from gis_grid.territory import Level, areas_frame, layer_in_force
+from gis_grid.track_intake import Taken, take_in
+
+router = APIRouter(prefix="/api/v1/tracks", tags=["tracks"])
+MAX_CHUNKS = 100
+CAN_TELL_DATUM = 100
+Walker = Annotated[Caller, Depends(needs(Permission.SEND_TRACK))]
+TrackReader = Annotated[Caller, Depends(needs(Permission.READ_TRACKS))]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80), Plain]
+Column = Annotated[list[float], Field(min_length=1, max_length=MAX_FIXES)]
+
+
+class ChunkIn(BaseModel):
+    """A piece of an outing: columns of fixes, one entry a fix.
+
+    Sent again, or sent late, it does no harm. Each chunk should begin with its predecessor's last fix.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "track": "0b0f4f6e-outing",
+                    "sequence": 0,
+                    "epoch_s": [1772424000, 1772424010],
+                    "lon": [121.3817, 121.3818],
+                    "lat": [31.1128, 31.1128],
+                    "accuracy_m": [6, 8],
+                }
+            ]
+        },
+    )
+
+    track: Name
+    sequence: Annotated[int, Field(ge=0, le=1_000_000)]
+    epoch_s: Annotated[Column, Field(description="seconds since 1970-01-01T00:00:00Z")]
+    lon: Column
+    lat: Column
+    accuracy_m: Annotated[list[float | None], Field(max_length=MAX_FIXES)] | None = None
+    datum: Datum = Datum.WGS84
+    team: Annotated[str, StringConstraints(max_length=80), Plain] = ""
+
+    def made(self, walker: str) -> Chunk:
+        """The chunk, in WGS84 and in the order of its times."""
+        return make_chunk(
+            self.track,
+            self.sequence,
+            epoch_s=self.epoch_s,
+            lon=self.lon,
+            lat=self.lat,
+            accuracy_m=None if self.accuracy_m is None else np.array(self.accuracy_m, dtype=float),
+            datum=self.datum,
+            team=self.team,
+            walker=walker,
+        )
+
+
+class TracksIn(BaseModel):
+    """Chunks of one or more outings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    chunks: Annotated[list[Any], Field(min_length=1, max_length=MAX_CHUNKS)]
+    sent_at: Annotated[Instant | None, Field(description="now, by the sender's clock: tells one that is off")] = None
+    walker: Annotated[Name | None, Field(description="whose outings; only keys of other systems may say")] = None
+
+
+@router.post("")
+def send_tracks(sent: TracksIn, caller: Walker, session: InSession, city: TheCity, now: Now, by: TheActor) -> Json:
+    """Store up to 100 chunks, each answered for itself, in order: 201, 200 (sent before) or 422.
+
+    A fix that does not count is stored with its reason: `accuracy` (worse than 50 m), `clock` (over 2 minutes off),
+    `late` (over 90 days), `far` (nowhere near the district), `datum`, `jump`.
+    """
+    walker = _walker(sent.walker, caller)
+    read = [_read(item, walker) for item in sent.chunks]
+    good = [item for item in read if isinstance(item, Chunk)]
+    _refuse_datum(session, good, now)
+    judge = Judge(
+        bounds=district_bounds(session, at=now),
+        received_ms=_ms(now),
+        sent_ms=_ms(sent.sent_at) if sent.sent_at else None,
+    )
+    taken = iter(take_in(session, good, city=city, judge=judge, source=by.channel, now=now))
+    results = [_taken(next(taken)) if isinstance(item, Chunk) else _refusal(item) for item in read]
+    return {"results": results}
+
+
+def _walker(named: str | None, caller: Caller) -> str:
+    if named is None:
+        return caller.who
+    if not caller.who.startswith("key:"):
+        raise InvalidInput("walker: only keys of other systems may name somebody else", fields=("walker",))
+    return f"{caller.who}/{named}"
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def _read(item: Any, walker: str) -> Chunk | GridError | ValidationError:
+    try:
+        return ChunkIn.model_validate(item).made(walker)
+    except (GridError, ValidationError) as error:
+        return error
+
+
+def _refuse_datum(session: Session, chunks: Sequence[Chunk], now: datetime) -> None:
+    """Raise where enough chunks are there to tell that they are on another datum than they say."""
+    if sum(len(chunk) for chunk in chunks) < CAN_TELL_DATUM:
+        return
+    layer = layer_in_force(session, now)
+    if layer is None:
+        return
+    (district,) = areas_frame(session, layer, Level.DISTRICT).geometry
+    likely = likely_datum(chunks, district)
+    if likely is not None:
+        raise InvalidInput(f"datum: these fixes lie in the district as {likely}, not as sent", fields=("datum",))
+
+
+def _taken(taken: Taken) -> Json:
+    return {
+        "status": 201 if taken.is_new else 200,
+        "track": taken.chunk.track,
+        "sequence": taken.chunk.sequence,
+        "counted": taken.counted,
+        "uncounted": {Why(why).value: count for why, count in taken.uncounted.items()},
+    }
+
+
+def _refusal(error: GridError | ValidationError) -> Json:
+    if isinstance(error, GridError):
+        return {"status": status_of(error), **problem_of(error)}
+    fields = fields_of(error.errors(include_input=False, include_url=False))
+    message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in fields)[:2000]
+    return {"status": 422, **problem(422, message, fields=fields)}
+
+
+@router.get("")
+def list_tracks(
+    caller: TrackReader,
+    session: InSession,
+    now: Now,
+    by: TheActor,
+    walker: Annotated[Name, Query(description="`user:LOGIN`, or `key:NAME/PERSON` of another system")],
+    since: Instant,
+    until: Instant,
+) -> Json:
+    """One person's outings as GeoJSON lines, oldest first; that they were read, and by whom, is written down."""
+    caller.demand(Permission.READ_TRACKS)
+    if since >= until:
+        raise InvalidInput("since: expected a time before until", fields=("since", "until"))
+    found = read_tracks(session, walker, since=since, until=until, by=by, now=now)
+    features = [
+        {
+            "type": "Feature",
+            "geometry": shapely.geometry.mapping(row.geometry),
+            "properties": {
+                "track": row.track,
+                "team": row.team,
+                "started_at": row.started_at.isoformat(),
+                "ended_at": row.ended_at.isoformat(),
+                "is_synthetic": row.is_synthetic,
+            },
+        }
+        for row in found.itertuples()
+    ]
+    return {"type": "FeatureCollection", "features": features}

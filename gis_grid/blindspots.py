@@ -1,0 +1,471 @@
+"""Blind spots (盲区) of four kinds, never mixed: where, how large, since when, how bad, why, and who answers.
+
+- *geometric*: ground in no grid or in no block of a parent that has blocks; seams with no owner or a joint one;
+- *unseen*: no patrol came within sight in the window;
+- *silent*: far fewer reports than area, people and neighbours would lead one to expect;
+- *unmanned*: no grid manager, a vacant or understaffed block, minutes of the week with nobody out.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from gis_grid.blocks import blocks_frame
+from gis_grid.city import City
+from gis_grid.errors import InvalidInput
+from gis_grid.geo.blindspots import seen_shares, unseen_ground
+from gis_grid.geo.datum import LonLat
+from gis_grid.geo.layer_files import read_ground, read_layer
+from gis_grid.geo.metres import area_and_width_m
+from gis_grid.geo.seams import edge_seams, unowned_ground
+from gis_grid.geo.silence import FALSE_DISCOVERY, silent_grids
+from gis_grid.geo.surfaces import NEVER, seen_surface
+from gis_grid.geo.tiles import Ground, masks_of
+from gis_grid.reports import ReportFilter, count_by_grid, points_of
+from gis_grid.seen import Window, seen_in_window, seen_tiles_in
+from gis_grid.seen_shares import excluded_frame
+from gis_grid.shift_gaps import shift_gaps
+from gis_grid.teams import block_staff
+from gis_grid.tenures import Tenure, grids_without_manager, managers
+from gis_grid.territory import grids_frame, the_layer
+
+LEAST_UNSEEN_M2 = 2000.0
+NEAR_M = 150.0
+LOOK_BACK_DAYS = 60
+DATED_SPOTS = 100
+SILENT_DAYS = 365
+
+
+class BlindKind(StrEnum):
+    """The four kinds."""
+
+    GEOMETRIC = "geometric"
+    UNSEEN = "unseen"
+    SILENT = "silent"
+    UNMANNED = "unmanned"
+
+
+@dataclass(frozen=True)
+class BlindSpot:
+    """One blind spot.
+
+    Attributes
+    ----------
+    what
+        What of its kind it is: `no_grid`, `no_block`, `joint_seam`, `unowned_seam`; `unseen`, `unseen_by_night`,
+        `unseen_by_day`; `silent`; `no_manager`, `vacant_block`, `short_block`, `shift_gap`.
+    code
+        The grid or block it is of, or the lowest of several; None for ground of none.
+    place
+        EPSG:4326.
+    since
+        Since when it is so, a day; None where that is not known, or longer ago than was looked.
+    badness
+        Within its kind, larger is worse; `why` says of what it is made.
+    answers
+        Codes of the grids whose managers answer for it.
+    """
+
+    kind: BlindKind
+    what: str
+    code: str | None
+    place: shapely.Geometry
+    area_m2: float
+    since: date | None
+    badness: float
+    why: str
+    answers: tuple[str, ...] = ()
+    managers: tuple[Tenure, ...] = field(default=(), compare=False)
+
+    @property
+    def point(self) -> LonLat:
+        """A point in it."""
+        inside = self.place.representative_point()
+        return LonLat(float(inside.x), float(inside.y))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a case about a blind spot would need: where, whose, what to say, and since when."""
+
+    point: LonLat
+    grid_code: str | None
+    text: str
+    since: date | None
+
+
+def finding_of(spot: BlindSpot) -> Finding:
+    """A blind spot as somebody would report it."""
+    grid = spot.answers[0] if spot.answers else None
+    return Finding(spot.point, grid, f"盲区 ({spot.kind}, {spot.what}): {spot.why}", spot.since)
+
+
+def find_blind_spots(
+    session: Session,
+    city: City,
+    window: Window,
+    *,
+    now: datetime,
+    kinds: Iterable[BlindKind] = tuple(BlindKind),
+    seams: Path | None = None,
+    people: pd.Series | None = None,
+) -> list[BlindSpot]:
+    """The blind spots of some kinds, each kind worst first.
+
+    Parameters
+    ----------
+    window
+        Days and shift that ground must have been seen in; reports are counted over the year before its last day.
+    seams
+        A file of polygons or lines with `name` and perhaps `owner`: roads, rivers, green belts. Without it, the edges
+        between towns are taken.
+    people
+        People of each grid by code; without it, area and neighbours alone tell what to expect.
+    """
+    scene = _Scene.at(session, city, window, now, people)
+    finders: dict[BlindKind, Callable[[], Iterable[BlindSpot]]] = {
+        BlindKind.GEOMETRIC: lambda: _geometric(scene, seams),
+        BlindKind.UNSEEN: lambda: _unseen(scene),
+        BlindKind.SILENT: lambda: _silent(scene),
+        BlindKind.UNMANNED: lambda: _unmanned(scene),
+    }
+    found: list[BlindSpot] = []
+    for kind in BlindKind:
+        if kind in set(kinds):
+            found += sorted(finders[kind](), key=lambda spot: (-spot.badness, spot.code or "", spot.what))
+    held = managers(session, at=now)
+    return [
+        replace(spot, managers=tuple(held[code] for code in spot.answers if code in held)) if spot.answers else spot
+        for spot in found
+    ]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What every kind looks at."""
+
+    session: Session
+    city: City
+    window: Window
+    now: datetime
+    grids: gpd.GeoDataFrame
+    excluded: gpd.GeoDataFrame
+    people: pd.Series | None
+
+    @classmethod
+    def at(cls, session: Session, city: City, window: Window, now: datetime, people: pd.Series | None) -> "_Scene":
+        grids = grids_frame(session, the_layer(session, now))
+        if people is not None:
+            missing = sorted(set(grids["grid_code"]) - set(people.index))
+            if missing:
+                raise InvalidInput(f"people: no number for {len(missing)} grids, {missing[0]} the first")
+            people = people.reindex(grids["grid_code"])
+        return cls(session, city, window, now, grids, excluded_frame(session, as_of=window.last), people)
+
+    @property
+    def shapes(self) -> dict[str, shapely.Geometry]:
+        return dict(zip(self.grids["grid_code"], self.grids.geometry, strict=True))
+
+    def seen(self, shift: int | None) -> Ground:
+        return seen_in_window(self.session, first=self.window.first, last=self.window.last, shift=shift)
+
+    def told(self, shift: int | None) -> str:
+        words = {0: " by day", 1: " by night", None: ""}[shift]
+        return f"from {self.window.first} to {self.window.last}{words}"
+
+
+# --- geometric ---------------------------------------------------------------------------------------------------
+
+
+def _geometric(scene: _Scene, seams: Path | None) -> Iterator[BlindSpot]:
+    yield from _in_no_grid(scene)
+    yield from _in_no_block(scene)
+    yield from _seams_of_file(scene, seams) if seams is not None else _joint_seams(scene)
+
+
+def _in_no_grid(scene: _Scene) -> Iterator[BlindSpot]:
+    if scene.city.outline is None:
+        return
+    for piece, area in unowned_ground(read_ground(scene.city.outline), scene.grids.geometry):
+        near = scene.grids.iloc[shapely.STRtree(scene.grids.geometry.to_numpy()).nearest(piece)]
+        why = f"{area:,.0f} m² of the district lie in no grid; {near['grid_code']} is nearest"
+        answers = (str(near["grid_code"]),)
+        yield BlindSpot(BlindKind.GEOMETRIC, "no_grid", None, piece, area, None, area, why, answers)
+
+
+def _in_no_block(scene: _Scene) -> Iterator[BlindSpot]:
+    blocks = blocks_frame(scene.session, at=scene.now)
+    for (level, parent), part in blocks.groupby(["parent_level", "parent_code"]):
+        column = "grid_code" if level == "grid" else "community_code"
+        own = scene.grids[scene.grids[column] == parent]
+        if own.empty:
+            continue
+        whole = shapely.union_all(own.geometry.to_numpy())
+        for piece, area in unowned_ground(whole, part.geometry):
+            grid = own.iloc[int(np.argmax(shapely.area(shapely.intersection(own.geometry.to_numpy(), piece))))]
+            why = f"{area:,.0f} m² of {parent} lie in none of its {len(part)} blocks"
+            answers = (str(grid["grid_code"]),)
+            yield BlindSpot(BlindKind.GEOMETRIC, "no_block", str(parent), piece, area, None, area, why, answers)
+
+
+def _joint_seams(scene: _Scene) -> Iterator[BlindSpot]:
+    """Edges between towns: two managers each may take them for the other's. The less of one is seen, the worse."""
+    strips = edge_seams(scene.grids, by="town_code", metric_crs=scene.city.metric_crs)
+    if strips.empty:
+        return
+    unseen_m2 = _unseen_m2(scene, strips)
+    for row, unseen in zip(strips.itertuples(), unseen_m2, strict=True):
+        pair = (str(row.first), str(row.second))
+        area = float(area_and_width_m(shapely.get_parts(row.geometry))[0].sum())
+        why = (
+            f"the edge of {pair[0]} and {pair[1]}, {row.length_m:,.0f} m, is of two towns; "
+            f"{unseen:,.0f} m² within 10 m of it were not seen {scene.told(scene.window.shift)}"
+        )
+        yield BlindSpot(BlindKind.GEOMETRIC, "joint_seam", pair[0], row.geometry, area, None, float(unseen), why, pair)
+
+
+def _unseen_m2(scene: _Scene, strips: gpd.GeoDataFrame) -> Any:
+    shares = seen_shares(
+        strips,
+        scene.seen(scene.window.shift),
+        metric_crs=scene.city.metric_crs,
+        excluded=scene.excluded if len(scene.excluded) else None,
+        as_of=scene.window.last,
+    )
+    return (shares["ground_m2"] - shares["seen_m2"]).to_numpy()
+
+
+def _seams_of_file(scene: _Scene, path: Path) -> Iterator[BlindSpot]:
+    frame = read_layer(path)[0].to_crs(scene.city.metric_crs)
+    if "name" not in frame.columns:
+        raise InvalidInput(f"{path}: seams need a column name, and may have owner")
+    lines = shapely.get_dimensions(frame.geometry.to_numpy()) == 1
+    wide = np.where(lines, shapely.buffer(frame.geometry.to_numpy(), 10.0, cap_style="flat"), frame.geometry.to_numpy())
+    strips = frame.set_geometry(gpd.GeoSeries(wide, crs=frame.crs, index=frame.index)).to_crs("EPSG:4326")
+    tree, codes = shapely.STRtree(scene.grids.geometry.to_numpy()), scene.grids["grid_code"].to_numpy()
+    for row, unseen in zip(strips.to_dict("records"), _unseen_m2(scene, strips), strict=True):
+        owner = row.get("owner")
+        owner = owner if isinstance(owner, str) and owner.strip() else None
+        if owner is not None and "/" not in owner:
+            continue
+        shape = row[strips.geometry.name]
+        crossed = tuple(sorted(codes[tree.query(shape, predicate="intersects")].tolist()))
+        area = float(area_and_width_m(shapely.get_parts(shape))[0].sum())
+        what = "unowned_seam" if owner is None else "joint_seam"
+        held = "belongs to nobody" if owner is None else f"belongs jointly to {owner}"
+        why = f"{row['name']} {held}; {unseen:,.0f} m² of it were not seen {scene.told(scene.window.shift)}"
+        code = crossed[0] if crossed else None
+        yield BlindSpot(BlindKind.GEOMETRIC, what, code, shape, area, None, float(unseen) + 1.0, why, crossed)
+
+
+# --- unseen ------------------------------------------------------------------------------------------------------
+
+
+def _unseen(scene: _Scene) -> Sequence[BlindSpot]:
+    """Ground that nobody saw; without a shift asked, also ground that one shift saw and the other did not."""
+    if scene.window.shift is not None:
+        what = "unseen_by_night" if scene.window.shift else "unseen_by_day"
+        spots = _patches(scene, what, scene.seen(scene.window.shift), None, scene.window.shift)
+    else:
+        by_day, by_night, ever = scene.seen(0), scene.seen(1), scene.seen(None)
+        spots = _patches(scene, "unseen", ever, None, None)
+        spots += _patches(scene, "unseen_by_night", by_night, by_day, 1)
+        spots += _patches(scene, "unseen_by_day", by_day, by_night, 0)
+    ranked = sorted(spots, key=lambda spot: -spot.badness)
+    return [*_dated(scene, ranked[:DATED_SPOTS]), *ranked[DATED_SPOTS:]]
+
+
+def _patches(scene: _Scene, what: str, seen: Ground, within: Ground | None, shift: int | None) -> list[BlindSpot]:
+    """Patches of ground in none of `seen` (and in all of `within`), ranked by area, people and reports nearby."""
+    patches = unseen_ground(
+        scene.grids,
+        seen,
+        metric_crs=scene.city.metric_crs,
+        excluded=scene.excluded if len(scene.excluded) else None,
+        as_of=scene.window.last,
+        within=within,
+        min_area_m2=LEAST_UNSEEN_M2,
+        simplify_m=10.0,
+    )
+    reports = _reports_near(scene, patches)
+    density = _density(scene)
+    spots = []
+    for row, near in zip(patches.itertuples(), reports, strict=True):
+        code = str(row.grid_code)
+        badness = float(row.area_m2) * density.get(code, 1.0) * (1 + near)
+        seen_else = "" if within is None else ", though the other shift saw it"
+        why = f"{row.area_m2:,.0f} m² were not seen {scene.told(shift)}{seen_else}; {near} reports nearby in a year"
+        spots.append(
+            BlindSpot(BlindKind.UNSEEN, what, code, row.geometry, float(row.area_m2), None, badness, why, (code,))
+        )
+    return spots
+
+
+def _density(scene: _Scene) -> dict[str, float]:
+    """People a square metre of each grid, relative to the mean; nothing without numbers of people."""
+    if scene.people is None:
+        return {}
+    density = scene.people.to_numpy() / scene.grids["area_m2"].to_numpy()
+    return dict(zip(scene.grids["grid_code"], density / density.mean(), strict=True))
+
+
+def _reports_near(scene: _Scene, patches: gpd.GeoDataFrame) -> Any:
+    """Reports of the last year within `NEAR_M` of each patch."""
+    if patches.empty:
+        return []
+    since = scene.now - timedelta(days=SILENT_DAYS)
+    lonlat = points_of(scene.session, ReportFilter(since=since, until=scene.now))
+    points = gpd.GeoSeries(shapely.points(lonlat), crs="EPSG:4326").to_crs(scene.city.metric_crs).to_numpy()
+    shapes = patches.geometry.to_crs(scene.city.metric_crs).to_numpy()
+    patch, _ = shapely.STRtree(points).query(shapes, predicate="dwithin", distance=NEAR_M)
+    return np.bincount(patch, minlength=len(shapes)).tolist()
+
+
+def _dated(scene: _Scene, spots: Sequence[BlindSpot]) -> list[BlindSpot]:
+    """Spots with the day after which no more of them was seen, looked for over the last `LOOK_BACK_DAYS`."""
+    if not spots:
+        return []
+    last_days = _last_seen(scene, [spot.place for spot in spots])
+    return [
+        replace(spot, since=None if day == NEVER else date.fromordinal(day) + timedelta(days=1))
+        for spot, day in zip(spots, last_days, strict=True)
+    ]
+
+
+def _last_seen(scene: _Scene, shapes: Sequence[shapely.Geometry]) -> list[int]:
+    mask = masks_of(gpd.GeoSeries(list(shapes), crs="EPSG:4326").make_valid(), scene.city.metric_crs)
+    tiles = set(zip(mask.tile_row.tolist(), mask.tile_col.tolist(), strict=True))
+    window = Window(scene.window.last - timedelta(days=LOOK_BACK_DAYS), scene.window.last, scene.window.shift)
+    surface = seen_surface(seen_tiles_in(scene.session, window, tiles))
+    where = {
+        (int(row), int(col)): k for k, (row, col) in enumerate(zip(surface.tile_row, surface.tile_col, strict=True))
+    }
+    last = [NEVER] * len(shapes)
+    for owner, row, col, bits in zip(mask.polygon, mask.tile_row, mask.tile_col, mask.bits, strict=True):
+        at = where.get((int(row), int(col)))
+        if at is not None:
+            cells = np.unpackbits(bits).astype(bool)
+            last[owner] = max(last[owner], int(surface.last[at][cells].max(initial=NEVER)))
+    return last
+
+
+# --- silent ------------------------------------------------------------------------------------------------------
+
+
+def _silent(scene: _Scene) -> Iterator[BlindSpot]:
+    since = scene.now - timedelta(days=SILENT_DAYS)
+    counts = count_by_grid(scene.session, ReportFilter(since=since, until=scene.now))
+    told = [counts.get(code, 0) for code in scene.grids["grid_code"]]
+    people = None if scene.people is None else scene.people.to_numpy()
+    table = silent_grids(scene.grids, told, people=people, false_discovery=FALSE_DISCOVERY)
+    pairs = zip(table["expected"].tolist(), table["reports"].tolist(), strict=True)
+    for row, grid, (expected, reports) in zip(table.itertuples(), scene.grids.itertuples(), pairs, strict=True):
+        if not row.is_silent:
+            continue
+        code = str(grid.grid_code)
+        why = (
+            f"{row.reports} reports in a year, {row.expected:.1f} expected of its area"
+            f"{', people' if people is not None else ''} and neighbours; chance {row.p:.1g}, "
+            f"false-discovery rate {row.q:.2f}"
+        )
+        missing = float(expected) - int(reports)
+        yield BlindSpot(
+            *(BlindKind.SILENT, "silent", code, grid.geometry, float(grid.area_m2), since.date(), missing, why, (code,))
+        )
+
+
+# --- unmanned ----------------------------------------------------------------------------------------------------
+
+
+def _unmanned(scene: _Scene) -> Iterator[BlindSpot]:
+    shapes, areas = scene.shapes, dict(zip(scene.grids["grid_code"], scene.grids["area_m2"], strict=True))
+    for code in grids_without_manager(scene.session, at=scene.now):
+        since = _manager_left(scene.session, code, scene.now)
+        why = f"nobody answers for this grid{f' since {since}' if since else ', and nobody ever has'}"
+        yield BlindSpot(
+            *(BlindKind.UNMANNED, "no_manager", code, shapes[code], float(areas[code]), since, 1e6, why, (code,))
+        )
+    blocks = blocks_frame(scene.session, at=scene.now).set_index("block_code", drop=False)
+    owners = _grids_of(scene.grids, blocks)
+    for staff in block_staff(scene.session, at=scene.now):
+        if not staff.is_short:
+            continue
+        block = blocks.loc[staff.block_code]
+        what = "short_block" if staff.people else "vacant_block"
+        why = f"{staff.people} people are posted here, {staff.least_people} should be"
+        lack = 1e5 * (staff.least_people - staff.people) / staff.least_people
+        yield BlindSpot(
+            *(BlindKind.UNMANNED, what, staff.block_code, block.geometry, float(block["area_m2"]), None, lack, why),
+            owners[staff.block_code],
+        )
+    for code, (minutes, why) in _gaps_by_place(scene).items():
+        shape = shapes[code] if code in shapes else blocks.loc[code].geometry
+        area = float(areas[code] if code in areas else blocks.loc[code]["area_m2"])
+        answers = (code,) if code in shapes else owners[code]
+        yield BlindSpot(BlindKind.UNMANNED, "shift_gap", code, shape, area, None, float(minutes), why, answers)
+
+
+def _manager_left(session: Session, code: str, now: datetime) -> date | None:
+    ended = sa.select(sa.func.max(sa.func.upper(Tenure.valid))).where(
+        Tenure.ground == "grid", Tenure.code == code, sa.func.upper(Tenure.valid) <= now
+    )
+    at: datetime | None = session.scalar(ended)
+    return at.date() if at is not None else None
+
+
+def _grids_of(grids: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame) -> dict[str, tuple[str, ...]]:
+    """The grid that holds a point of each block."""
+    if blocks.empty:
+        return {}
+    points = blocks.geometry.representative_point().to_numpy()
+    block, grid = shapely.STRtree(grids.geometry.to_numpy()).query(points, predicate="intersects")
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(blocks["block_code"], ())
+    for k, at in zip(block, grid, strict=True):
+        found[blocks["block_code"].iloc[k]] = (str(grids["grid_code"].iloc[at]),)
+    return found
+
+
+def _gaps_by_place(scene: _Scene) -> dict[str, tuple[int, str]]:
+    """Minutes of the week that each place is without somebody, and the gaps in words; places without any are left out.
+
+    Where no team has ever been stored there is nothing to judge by.
+    """
+    gaps = shift_gaps(scene.session, at=scene.now)
+    minutes, words = Counter[str](), defaultdict[str, list[str]](list)
+    for one in gaps:
+        minutes[one.code] += one.gap.minutes
+        words[one.code].append(f"{one.ground}: {one.gap}")
+    told = {code: f"nobody is out for {'; '.join(words[code][:4])}{' …' if words[code][4:] else ''}" for code in words}
+    return {code: (minutes[code], told[code]) for code in words}
+
+
+def seen_again_on(
+    session: Session, place: shapely.Geometry, *, after: date, until: date, metric_crs: str, share: float = 0.5
+) -> date | None:
+    """The first day after a day by which a share of a place was seen again; None where it was not by `until`."""
+    mask = masks_of(gpd.GeoSeries([place], crs="EPSG:4326").make_valid(), metric_crs)
+    wanted = share * int(mask.cells().sum())
+    tiles = set(zip(mask.tile_row.tolist(), mask.tile_col.tolist(), strict=True))
+    if wanted <= 0 or until <= after:
+        return None
+    seen = seen_tiles_in(session, Window(after + timedelta(days=1), until), tiles)
+    found = np.zeros_like(mask.bits)
+    for day in np.unique(seen.day):
+        of_day = seen.between(date.fromordinal(int(day)), date.fromordinal(int(day)))
+        for part in range(len(of_day)):
+            one = slice(part, part + 1)
+            found |= mask.found(Ground(of_day.tile_row[one], of_day.tile_col[one], of_day.bits[one]))
+        if int(np.bitwise_count(found).sum()) >= wanted:
+            return date.fromordinal(int(day))
+    return None

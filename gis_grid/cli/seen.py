@@ -1,0 +1,142 @@
+"""`gis-grid seen`."""
+
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gis_grid.city import City as TheCity
+from gis_grid.cli.options import City, open_city, out
+from gis_grid.database import by_command
+from gis_grid.errors import InvalidInput
+from gis_grid.geo.surfaces import age_classes, count_classes, seen_surface
+from gis_grid.geo.tiles import masks_of
+from gis_grid.geo.whole_files import write_whole
+from gis_grid.installation import utc_now
+from gis_grid.seen import Window, roll_up, seen_tiles_in
+from gis_grid.seen_shares import PlaceLevel, exclude_ground, read_exclusions, seen_shares_at
+from gis_grid.territory import grids_below, grids_frame, the_area, the_layer
+
+DAYS = 30
+LEAST = (0, 1, 2, 5, 10, 20)
+MOST_DAYS = (1, 3, 7, 14, 30)
+Since = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day; 30 days up to the last one without it.")
+]
+Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day; today without it.")]
+Shift = Annotated[str | None, typer.Option(help="day or night; both without it.")]
+
+
+class SurfaceKind(StrEnum):
+    """What a surface tells of each place."""
+
+    COUNT = "count"
+    LAST = "last"
+
+
+def shares(
+    *,
+    level: Annotated[PlaceLevel, typer.Option(help="What to tell it of.")] = PlaceLevel.TOWN,
+    code: Annotated[list[str] | None, typer.Option(help="Only this place; may be given again.")] = None,
+    since: Since = None,
+    until: Until = None,
+    shift: Shift = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A CSV file; the terminal without it.")] = None,
+    city: City = None,
+) -> None:
+    """Say how much of each block, grid, community, town or the district was seen by patrols.
+
+    Example: `gis-grid seen shares --level grid --shift night -o night.csv`
+    """
+    with open_city(city) as (installation, session):
+        now = utc_now()
+        window = window_of(since, until, shift, installation.city, now)
+        told = seen_shares_at(session, level, window, city=installation.city, at=now, codes=code)
+    if output is not None:
+        write_whole(output, told.to_csv)
+    else:
+        for place, row in told.iterrows():
+            share = "no ground" if row.isna()["seen_share"] else f"{100 * row['seen_share']:.1f} %"
+            typer.echo(
+                f"{place}\t{row['name']}\t{share}\t{row['seen_m2'] / 1e6:.3f} of {row['ground_m2'] / 1e6:.3f} km²"
+            )
+    seen_m2, ground_m2 = told["seen_m2"].sum(), told["ground_m2"].sum()
+    whole = f"{100 * seen_m2 / ground_m2:.2f} %" if ground_m2 else "nothing"
+    out.print(f"{window.first} to {window.last}: {whole} of {ground_m2 / 1e6:.2f} km² in {len(told)} places was seen")
+
+
+def surface(
+    code: Annotated[str, typer.Argument(help="Code of a community, town or the district.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A GeoJSON file.")],
+    *,
+    of: Annotated[SurfaceKind, typer.Option(help="How often, or how lately.")] = SurfaceKind.COUNT,
+    since: Since = None,
+    until: Until = None,
+    shift: Shift = None,
+    city: City = None,
+) -> None:
+    """Write how often, or how lately, each place of an area was seen, as polygons.
+
+    A count is of shifts of days: 1, 2, 5, 10, 20 and more. Lately is within 1, 3, 7, 14 or 30 days of the last day;
+    -1 is longer ago, or never in the window.
+
+    Example: `gis-grid seen surface 310112102 --of last -o qibao.geojson`
+    """
+    with open_city(city) as (installation, session):
+        now = utc_now()
+        window = window_of(since, until, shift, installation.city, now)
+        area = the_area(session, code, at=now)
+        grids = grids_frame(session, the_layer(session, now), ids=grids_below(area))
+        crs = installation.city.metric_crs
+        mask = masks_of(grids.dissolve().geometry, crs)
+        tiles = set(zip(mask.tile_row.tolist(), mask.tile_col.tolist(), strict=True))
+        found = seen_surface(seen_tiles_in(session, window, tiles))
+    if of is SurfaceKind.COUNT:
+        frame = count_classes(found, mask, LEAST, metric_crs=crs)
+    else:
+        frame = age_classes(found, mask, MOST_DAYS, as_of=window.last, metric_crs=crs)
+    write_whole(output, lambda draft: frame.to_file(draft, driver="GeoJSON"))
+    out.print(f"{len(frame):,} patches written to {output}", markup=False, soft_wrap=True)
+
+
+def exclude(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Polygons with reason, since and until.")],
+    *,
+    city: City = None,
+) -> None:
+    """Leave ground that nobody is to patrol out of all shares: water, an airfield, a walled yard.
+
+    Columns: reason, since (today without it), until (the last day; for ever without it).
+
+    Example: `gis-grid seen exclude water.geojson`
+    """
+    with open_city(city) as (installation, session):
+        now = utc_now()
+        today = now.astimezone(installation.city.zone).date()
+        grounds = read_exclusions(file, today=today)
+        count = exclude_ground(session, grounds, city=installation.city, by=by_command(), now=now)
+    out.print(f"{count} of {len(grounds)} grounds are new")
+
+
+def roll_up_(*, city: City = None) -> None:
+    """Roll up the months that are over, so that a year is asked as quickly as a month; serve does it too.
+
+    Example: `gis-grid seen roll-up`
+    """
+    with open_city(city) as (installation, session):
+        now = utc_now()
+        months = roll_up(session, before=now.astimezone(installation.city.zone).date(), now=now)
+    out.print(f"{len(months)} months rolled up")
+
+
+def window_of(
+    since: datetime | None, until: datetime | None, shift: str | None, city: TheCity, now: datetime
+) -> Window:
+    """The window that options name."""
+    if shift not in {None, "day", "night"}:
+        raise InvalidInput(f"--shift {shift!r} is not day or night")
+    last: date = until.date() if until else now.astimezone(city.zone).date()
+    first = since.date() if since else last - timedelta(days=DAYS - 1)
+    return Window(first, last, None if shift is None else ("day", "night").index(shift))

@@ -1,0 +1,303 @@
+"""Taking in tracks: chunks stored, and in the same transaction the ground they saw.
+
+What ends up seen is what the whole of a track's stored fixes saw, in the order of their times, however its chunks
+came: late, twice, overlapping, the last before the first. New fixes usually only add steps, which are burnt; where a
+fix falls within a step that was burnt already, the tiles of that step are made again from the chunks.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from gis_grid.city import City
+from gis_grid.database import sql
+from gis_grid.geo.sight import MAX_GAP_S, Steps, burn_steps, walked_steps
+from gis_grid.geo.tiles import Floats
+from gis_grid.geo.track_chunks import COUNTS, Chunk, Judge, Why, jumps, make_chunk, reason_of
+from gis_grid.geo.track_lines import NumberedFixes, fixes_of_lines, line_ewkb, no_fixes
+from gis_grid.rebuilding import lock_tiles, rebuild_tiles
+from gis_grid.seen import ADD_SEEN, ROWS_AT_ONCE, add_seen, tile_parameters
+
+CHUNK_FIXES = 60
+MS = 1_000_000  # nanoseconds
+SIGHT_M = 50.0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a chunk.
+
+    Attributes
+    ----------
+    is_new
+        False where the same fixes of the same track were stored before.
+    uncounted
+        How many fixes are kept but not counted, by reason.
+    """
+
+    chunk: Chunk
+    is_new: bool
+    counted: int
+    uncounted: Mapping[Why, int]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    chunk: Chunk
+    counts: npt.NDArray[np.bool_]
+    why: npt.NDArray[np.int8]
+    sha256: str
+    jumps: int
+
+
+def take_in(
+    session: Session,
+    chunks: Sequence[Chunk],
+    *,
+    city: City,
+    judge: Judge,
+    source: str,
+    now: datetime,
+    is_synthetic: bool = False,
+    sight_m: float = SIGHT_M,
+) -> list[Taken]:
+    """Store chunks and what they saw; what became of each, in the order given."""
+    east = 111_320 * np.cos(np.radians(float(chunks[0].lat[0]))) if chunks else 0.0
+    judged = [_judge(chunk, judge, (float(east), 110_800.0)) for chunk in chunks]
+    if not judged:
+        return []
+    tracks = {track: number for number, track in enumerate(sorted({chunk.track for chunk in chunks}))}
+    _ensure_months(session, judged, now)
+    stored = _stored_fixes(session, judged, tracks)
+    added, undone = _changes(judged, stored, tracks, city)
+    seen = burn_steps(added, time_zone=city.time_zone, sight_m=sight_m)
+    rows = _rows(judged, now) | {"source": source, "is_synthetic": is_synthetic, "received_at": now}
+    if len(undone):
+        gone = burn_steps(undone, time_zone=city.time_zone, sight_m=sight_m)
+        lock_tiles(session, gone, seen)
+        new = _new(session.execute(_ADD_CHUNKS, rows))
+        rebuild_tiles(session, gone, city=city, sight_m=sight_m)
+        add_seen(session, seen)
+    elif len(seen) > ROWS_AT_ONCE:
+        new = _new(session.execute(_ADD_CHUNKS, rows))
+        add_seen(session, seen)
+    else:
+        new = _new(session.execute(_ADD_BOTH, rows | tile_parameters(seen)))
+    return [_taken(one, is_new=(one.chunk.track, one.sha256) in new) for one in judged]
+
+
+# Statements that go together go to the server together: going there takes as long as what is done there.
+_LOCK_TRACKS = (
+    "select pg_advisory_xact_lock(1006, hashtext(track)) "
+    "from (select track from unnest(cast(:tracks as text[])) as t (track) order by hashtext(track)) ordered;\n"
+)
+# One upload of a track at a time: two that fit together must see each other. The second statement looks once it holds
+# the lock, not before.
+_NEIGHBOURS = sa.text(_LOCK_TRACKS + sql("track_neighbours").text)
+_ADD_CHUNKS = sql("add_track_chunks")
+_ADD_BOTH = sa.text(f"{ADD_SEEN.text};\n{_ADD_CHUNKS.text}")
+
+
+def _judge(chunk: Chunk, judge: Judge, metres_per_degree: tuple[float, float]) -> _Judged:
+    why = judge(chunk)
+    return _Judged(chunk, why == COUNTS, why, chunk.sha256, jumps(chunk, metres_per_degree=metres_per_degree))
+
+
+def _taken(one: _Judged, *, is_new: bool) -> Taken:
+    codes, counts = np.unique(one.why[~one.counts], return_counts=True)
+    uncounted = {reason_of(int(code)): int(count) for code, count in zip(codes, counts, strict=True)}
+    if one.jumps:
+        uncounted[Why.JUMP] = one.jumps
+    return Taken(one.chunk, is_new, int(one.counts.sum()), uncounted)
+
+
+def _ensure_months(session: Session, judged: Sequence[_Judged], now: datetime) -> None:
+    months = {_utc(int(one.chunk.at_ms[one.counts][0])).strftime("%Y-%m-01") for one in judged if one.counts.any()}
+    if not all(one.counts.any() for one in judged):
+        months.add(now.astimezone(UTC).strftime("%Y-%m-01"))
+    known: set[str] = session.info.setdefault("track_months", set())
+    if months - known:
+        ensure = sa.text("select ensure_track_month(cast(m as date)) from unnest(cast(:months as text[])) as t (m)")
+        session.execute(ensure, {"months": sorted(months - known)})
+        known |= months
+
+
+def _stored_fixes(session: Session, judged: Sequence[_Judged], tracks: Mapping[str, int]) -> NumberedFixes:
+    """Track number, milliseconds, lon and lat of what is stored around the new fixes."""
+    times = [one.chunk.at_ms[one.counts] for one in judged if one.counts.any()]
+    if not times:
+        return no_fixes()  # and nothing to be locked for
+    since = min(int(part[0]) for part in times) - MAX_GAP_S * 1000
+    until = max(int(part[-1]) for part in times) + MAX_GAP_S * 1000
+    asked = {"tracks": list(tracks), "since": _utc(since), "until": _utc(until)}
+    rows = [row for row in session.execute(_NEIGHBOURS, asked) if row.line is not None]
+    return fixes_of_lines([row.line for row in rows], [tracks[row.track] for row in rows])
+
+
+def _rows(judged: Sequence[_Judged], now: datetime) -> dict[str, Any]:
+    """Chunks as a statement takes them: one list a column."""
+    rows = [_row(one, now) for one in judged]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _new(returned: Any) -> set[tuple[str, str]]:
+    """Track and hash of the chunks that were not there yet."""
+    return {(track, sha) for track, sha in returned}
+
+
+def _row(one: _Judged, now: datetime) -> dict[str, Any]:
+    chunk, counts = one.chunk, one.counts
+    at_ms, lon, lat, accuracy = chunk.at_ms[counts], chunk.lon[counts], chunk.lat[counts], chunk.accuracy_m[counts]
+    is_known = bool(len(at_ms)) and not np.isnan(accuracy).all()
+    return {
+        "track": chunk.track,
+        "sequence": chunk.sequence,
+        "content_sha256": one.sha256,
+        "team": chunk.team,
+        "walker": chunk.walker,
+        "started_at": _utc(int(at_ms[0])) if len(at_ms) else now,
+        "ended_at": _utc(int(at_ms[-1])) if len(at_ms) else now,
+        "geom": line_ewkb(lon, lat, at_ms) if len(at_ms) else None,
+        "accuracy_m": _array_text(accuracy) if is_known else None,
+        "uncounted": _uncounted(one),
+    }
+
+
+def _array_text(values: Floats) -> str:
+    return "{" + ",".join("NULL" if value != value else f"{value:g}" for value in values.tolist()) + "}"  # noqa: PLR0124 nan
+
+
+def _uncounted(one: _Judged) -> str | None:
+    kept: dict[str, Any] = {}
+    chunk = one.chunk
+    for i in np.flatnonzero(~one.counts).tolist():
+        off = float(chunk.accuracy_m[i])
+        fix = [float(chunk.lon[i]), float(chunk.lat[i]), int(chunk.at_ms[i]) / 1000, None if np.isnan(off) else off]
+        kept.setdefault(reason_of(int(one.why[i])).value, []).append(fix)
+    if one.jumps:
+        kept[Why.JUMP.value] = one.jumps
+    return json.dumps(kept) if kept else None
+
+
+def _changes(
+    judged: Sequence[_Judged], stored: NumberedFixes, tracks: Mapping[str, int], city: City
+) -> tuple[Steps, Steps]:
+    """The steps that the new fixes add, and those they undo."""
+    counted = [one for one in judged if one.counts.any()]
+    parts = [
+        (
+            np.full(int(one.counts.sum()), tracks[one.chunk.track], np.intp),
+            one.chunk.at_ms[one.counts],
+            one.chunk.lon[one.counts],
+            one.chunk.lat[one.counts],
+        )
+        for one in counted
+    ]
+    both = [np.concatenate([old, *(part[k] for part in parts)]) for k, old in enumerate(stored)]
+    after, before = _steps(both, city), _steps(stored, city)
+    if not len(before):
+        return after, before
+    old, now = _keys(before), _keys(after)
+    known, kept = set(old), set(now)
+    is_added = np.array([key not in known for key in now], dtype=bool)
+    is_undone = np.array([key not in kept for key in old], dtype=bool)
+    return after.where(is_added), before.where(is_undone)
+
+
+def _steps(fixes: Sequence[Any], city: City) -> Steps:
+    track, at_ms, lon, lat = fixes
+    return walked_steps(track, at_ms * MS, lon, lat, metric_crs=city.metric_crs)
+
+
+def _keys(steps: Steps) -> list[bytes]:
+    whole = np.column_stack([steps.track.astype(np.float64), steps.at_ns / MS, steps.lonlat])
+    return [row.tobytes() for row in whole]
+
+
+def _utc(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+def chunks_of(fixes: pd.DataFrame, *, walker: str | None = None) -> list[Chunk]:
+    """Outings cut into chunks, each but the first beginning with its predecessor's last fix.
+
+    Parameters
+    ----------
+    fixes
+        Columns track, lon, lat (WGS84 degrees), at (aware), and perhaps team and accuracy_m.
+    """
+    ordered = fixes.sort_values(["track", "at"], kind="stable")
+    epoch_s = ordered["at"].astype("datetime64[us, UTC]").astype("int64").to_numpy() / 1e6
+    columns = {name: ordered[name].to_numpy() for name in ("lon", "lat")}
+    accuracy = ordered["accuracy_m"].to_numpy(dtype=float) if "accuracy_m" in ordered else np.full(len(ordered), np.nan)
+    names = ordered["track"].astype(str).to_numpy()
+    teams = ordered["team"].astype(str).to_numpy() if "team" in ordered else np.full(len(ordered), "")
+    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]).tolist() if len(names) else []
+    chunks: list[Chunk] = []
+    for first, end in zip(starts, [*starts[1:], len(names)], strict=True):
+        for sequence, part in enumerate(_cuts(epoch_s[first:end])):
+            cut = slice(first + part.start, first + part.stop)
+            chunks.append(
+                make_chunk(
+                    names[first],
+                    sequence,
+                    epoch_s=epoch_s[cut],
+                    lon=columns["lon"][cut],
+                    lat=columns["lat"][cut],
+                    accuracy_m=accuracy[cut],
+                    team=teams[first],
+                    walker=walker,
+                )
+            )
+    return chunks
+
+
+def _cuts(epoch_s: Floats) -> list[slice]:
+    """Pieces of `CHUNK_FIXES` that share their ends; where an outing rests for an hour they share nothing."""
+    rests = np.flatnonzero(np.diff(epoch_s) > 3600) + 1
+    cuts = []
+    for first, end in zip([0, *rests], [*rests, len(epoch_s)], strict=True):
+        cuts += [slice(at, min(at + CHUNK_FIXES + 1, end)) for at in range(first, max(end - 1, first + 1), CHUNK_FIXES)]
+    return cuts
+
+
+def store_fixes(
+    session: Session,
+    fixes: pd.DataFrame,
+    *,
+    city: City,
+    source: str,
+    is_synthetic: bool,
+    now: datetime,
+    sight_m: float = SIGHT_M,
+) -> int:
+    """Store outings of the past, whose clocks are believed, and what they saw; how many chunks are new.
+
+    Parameters
+    ----------
+    fixes
+        As for `chunks_of`.
+    """
+    chunks = chunks_of(fixes)
+    stored = 0
+    for start in range(0, len(chunks), 500):
+        taken = take_in(
+            session,
+            chunks[start : start + 500],
+            city=city,
+            judge=Judge(bounds=None),
+            source=source,
+            now=now,
+            is_synthetic=is_synthetic,
+            sight_m=sight_m,
+        )
+        stored += sum(one.is_new for one in taken)
+    return stored
