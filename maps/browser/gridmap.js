@@ -4,7 +4,7 @@ const gridMap = (() => {
 
   const isPhone = () => window.innerWidth < 700;
   const PANES = {ground: 300, fill: 350, shares: 351, image: 380, grids: 400, outlines: 420, marks: 450, labels: 620};
-  const NEAR_ZOOM = 13;
+  const NEAR_ZOOM = 13, LEGEND_FROM_PX = 420;
   const GOES_THROUGH = ["ground", "image", "outlines", "labels"];
 
   const make = (tag, className, text) => {
@@ -216,7 +216,7 @@ const gridMap = (() => {
 
   const legend = (map, spec) => card(map, "bottomleft", "gm-legend", (box) => {
     const details = make("details");
-    details.open = true;
+    details.open = window.innerHeight >= LEGEND_FROM_PX;
     const summary = make("summary", "", spec.title);
     if (spec.unit) summary.append(" ", make("small", "", spec.unit));
     const list = make("ul", spec.items.length > 5 ? "gm-many" : "");

@@ -33,11 +33,16 @@ P = Permission
 ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/"): P.SEE_PUBLIC,
     ("GET", "/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/cases"): P.SEE_PUBLIC,
+    ("GET", "/cases/waiting"): P.ACCEPT,
+    ("GET", "/cases/{case}"): P.SEE_PUBLIC,
     ("GET", "/grids/{code}"): P.SEE_PUBLIC,
     ("GET", "/healthz"): P.SEE_PUBLIC,
+    ("GET", "/hotline"): P.ACCEPT,
     ("GET", "/maps/areas/{code}/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/blind-spots"): P.SEE_PUBLIC,
     ("GET", "/maps/blind-spots/sheet"): P.SEE_PUBLIC,
+    ("GET", "/maps/cases/{case}/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/district"): P.SEE_PUBLIC,
     ("GET", "/maps/district/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/grids/{code}/sheet"): P.SEE_PUBLIC,
@@ -71,6 +76,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/tracks"): P.READ_TRACKS,
     ("GET", "/api/v1/units"): P.SEE_PUBLIC,
     ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
+    ("POST", "/cases/waiting/{report_id}"): P.ACCEPT,
+    ("POST", "/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/cases"): P.ACCEPT,
     ("POST", "/api/v1/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
@@ -101,13 +108,15 @@ ALLOWED: dict[Permission, set[Role]] = {
 }
 # Open to who holds the permission anywhere; what is out of their scope is left out of the answer or shown as the public.
 LISTS = {
+    ("GET", "/cases/waiting"),
+    ("GET", "/hotline"),
     ("GET", "/api/v1/cases/waiting"),
     ("GET", "/api/v1/cases/duplicates"),
     ("GET", "/api/v1/joint-operations"),
     ("GET", "/api/v1/joint-operations/{operation_id}"),
 }
 # What the step of `call` needs; every step by every role is in tests/api/test_cases.py.
-STEP = ("POST", "/api/v1/cases/{case}/steps")
+STEPS = {("POST", "/api/v1/cases/{case}/steps"): P.TAKE, ("POST", "/cases/{case}/steps"): P.TAKE}
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
 SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE}
@@ -164,6 +173,7 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         "/api/v1/reports/{report_id}/placement": {"json": {"grid_code": GRID, "reason": "x"}},
         "/api/v1/cases": {"json": {"report_id": there["report_id"]}},
         "/api/v1/cases/{case}/steps": {"json": {"action": "take", "expected_seq": 1}},
+        "/cases/{case}/steps": {"data": {"action": "take", "expected_seq": "1"}},
         "/api/v1/hotline/calls": {"json": CALL | {"is_other": True}},
         "/api/v1/joint-operations": {
             "json": {
@@ -202,7 +212,7 @@ def test_each_role_may_call_what_the_table_says_and_nothing_else(
             login = f"{role}-{scope.code}"
             add_signed_in(session, login, [Grant(role, scope)])
             walked = ROUTES if scope == scopes[0] else {key: asked for key, asked in ROUTES.items() if asked in SCOPED}
-            for (method, path), asked in (walked | {STEP: P.TAKE}).items():
+            for (method, path), asked in (walked | STEPS).items():
                 if (method, path) in NOT_WALKED or path.endswith("sign-in"):
                     continue
                 is_queue = path.startswith("/staff/unplaced")

@@ -7,7 +7,7 @@ const csrf = document.querySelector("meta[name=csrf]")?.content ?? "";
 const form = document.getElementById("call");
 const byId = (id) => document.getElementById(id);
 const TYPE_NAME = new Map(setup.types.map(({code, name}) => [code, name]));
-const TOWN_ZOOM = 13, COMMUNITY_ZOOM = 15.5, MOST_ACCURACY_M = 10000;
+const TOWN_ZOOM = 13, COMMUNITY_ZOOM = 15.5, MOST_ACCURACY_M = 10000, UNCERTAIN_M = 500;
 
 let callId = newId(), likely = [], asking, middles = new Map(), found = null;
 
@@ -23,6 +23,11 @@ class TownOrPin extends Whose {
     found = isOk ? answer : null;
     super.show(answer, isOk);
     if (isOk && answer.grid_code) form.elements.town.value = answer.grid_code.slice(0, answer.grid_code.length - 6);
+  }
+
+  /* Where only the town is known, a list of half its grids helps nobody. */
+  doubts(answer) {
+    return picker.place?.accuracy_m > UNCERTAIN_M ? [] : super.doubts(answer);
   }
 }
 const whose = new TownOrPin(byId("whose"), (code) => picker.choose(code));
