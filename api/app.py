@@ -45,6 +45,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     )
     app.state.installation = installation
     app.state.clock = clock
+    app.state.blind_spots = blind_spots.Found()
     for router in (locate, reports, photos, territory, units, event_types, tracks, seen, blind_spots, sign_in, health):
         app.include_router(router.router)
     pages.install(app)

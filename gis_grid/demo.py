@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from gis_grid.city import City
 from gis_grid.database import By
+from gis_grid.demo_patrols import add_demo_teams
 from gis_grid.event_types import EventType
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.placing import metres_per_degree
@@ -67,10 +68,12 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, now: datetime
     rng = np.random.default_rng(SEED)
     appointed = appoint(session, _tenures(session, grids, rng, now), by=BY, now=now, is_synthetic=True)
     held = appoint_holders(session, _holders(session, rng, now), by=BY, now=now, is_synthetic=True)
+    teams = add_demo_teams(session, city, grids, by=BY, now=now)
     filed = _file(session, city, grids, rng, snap_m=snap_m, now=now)
     fixes = _fixes(grids, city, rng, now)
     store_fixes(session, fixes, city=city, source="demo", is_synthetic=True, now=now)
-    return f"{appointed} grid managers, {held} holders of posts, {filed} reports, {fixes['track'].nunique()} patrols"
+    walked = fixes["track"].nunique()
+    return f"{appointed} grid managers, {held} holders of posts, {teams} teams, {filed} reports, {walked} patrols"
 
 
 def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime) -> Iterator[NewTenure]:
