@@ -120,6 +120,7 @@ def find_blind_spots(
     kinds: Iterable[BlindKind] = tuple(BlindKind),
     seams: Path | None = None,
     people: pd.Series | None = None,
+    area: str | None = None,
 ) -> list[BlindSpot]:
     """The blind spots of some kinds, each kind worst first.
 
@@ -132,8 +133,10 @@ def find_blind_spots(
         between towns are taken.
     people
         People of each grid by code; without it, area and neighbours alone tell what to expect.
+    area
+        Only those of this grid, community, town or district, by its code.
     """
-    scene = _Scene.at(session, city, window, now, people)
+    scene = _Scene.at(session, city, window, now, people, area)
     finders: dict[BlindKind, Callable[[], Iterable[BlindSpot]]] = {
         BlindKind.GEOMETRIC: lambda: _geometric(scene, seams),
         BlindKind.UNSEEN: lambda: _unseen(scene),
@@ -143,7 +146,8 @@ def find_blind_spots(
     found: list[BlindSpot] = []
     for kind in BlindKind:
         if kind in set(kinds):
-            found += sorted(finders[kind](), key=lambda spot: (-spot.badness, spot.code or "", spot.what))
+            spots = (spot for spot in finders[kind]() if scene.is_asked(spot))
+            found += sorted(spots, key=lambda spot: (-spot.badness, spot.code or "", spot.what))
     held = managers(session, at=now)
     return [
         replace(spot, managers=tuple(held[code] for code in spot.answers if code in held)) if spot.answers else spot
@@ -162,25 +166,40 @@ class _Scene:
     grids: gpd.GeoDataFrame
     excluded: gpd.GeoDataFrame
     people: pd.Series | None
+    area: str | None
 
     @classmethod
-    def at(cls, session: Session, city: City, window: Window, now: datetime, people: pd.Series | None) -> "_Scene":
+    def at(  # noqa: PLR0917 - what is asked, in its order
+        cls, session: Session, city: City, window: Window, now: datetime, people: pd.Series | None, area: str | None
+    ) -> "_Scene":
         grids = grids_frame(session, the_layer(session, now))
         if people is not None:
             missing = sorted(set(grids["grid_code"]) - set(people.index))
             if missing:
                 raise InvalidInput(f"people: no number for {len(missing)} grids, {missing[0]} the first")
             people = people.reindex(grids["grid_code"])
-        return cls(session, city, window, now, grids, excluded_frame(session, as_of=window.last), people)
+        return cls(session, city, window, now, grids, excluded_frame(session, as_of=window.last), people, area)
+
+    def is_asked(self, spot: BlindSpot) -> bool:
+        """Whether a spot is of the area asked for; codes of what is smaller begin with those of what is larger."""
+        return self.area is None or any(code.startswith(self.area) for code in (spot.code or "", *spot.answers))
+
+    @property
+    def asked_grids(self) -> gpd.GeoDataFrame:
+        """The grids of the area asked for."""
+        return self.grids if self.area is None else self.grids[self.grids["grid_code"].str.startswith(self.area)]
 
     @property
     def shapes(self) -> dict[str, shapely.Geometry]:
+        """The grids by code."""
         return dict(zip(self.grids["grid_code"], self.grids.geometry, strict=True))
 
     def seen(self, shift: int | None) -> Ground:
+        """What was seen in the window, in one shift or in either."""
         return seen_in_window(self.session, first=self.window.first, last=self.window.last, shift=shift)
 
     def told(self, shift: int | None) -> str:
+        """The window in words."""
         words = {0: " by day", 1: " by night", None: ""}[shift]
         return f"from {self.window.first} to {self.window.last}{words}"
 
@@ -289,7 +308,7 @@ def _unseen(scene: _Scene) -> Sequence[BlindSpot]:
 def _patches(scene: _Scene, what: str, seen: Ground, within: Ground | None, shift: int | None) -> list[BlindSpot]:
     """Patches of ground in none of `seen` (and in all of `within`), ranked by area, people and reports nearby."""
     patches = unseen_ground(
-        scene.grids,
+        scene.asked_grids,
         seen,
         metric_crs=scene.city.metric_crs,
         excluded=scene.excluded if len(scene.excluded) else None,
@@ -333,20 +352,25 @@ def _reports_near(scene: _Scene, patches: gpd.GeoDataFrame) -> Any:
 
 
 def _dated(scene: _Scene, spots: Sequence[BlindSpot]) -> list[BlindSpot]:
-    """Spots with the day after which no more of them was seen, looked for over the last `LOOK_BACK_DAYS`."""
-    if not spots:
-        return []
-    last_days = _last_seen(scene, [spot.place for spot in spots])
-    return [
-        replace(spot, since=None if day == NEVER else date.fromordinal(day) + timedelta(days=1))
-        for spot, day in zip(spots, last_days, strict=True)
-    ]
+    """Spots with the day after which nothing of them was seen, looked for over `LOOK_BACK_DAYS` before the window."""
+    dated = []
+    for what, shift in (("unseen", None), ("unseen_by_night", 1), ("unseen_by_day", 0)):
+        of_kind = [spot for spot in spots if spot.what == what]
+        last_days = _last_seen(scene, [spot.place for spot in of_kind], shift) if of_kind else []
+        dated += [
+            replace(spot, since=None if day == NEVER else date.fromordinal(day) + timedelta(days=1))
+            for spot, day in zip(of_kind, last_days, strict=True)
+        ]
+    return dated
 
 
-def _last_seen(scene: _Scene, shapes: Sequence[shapely.Geometry]) -> list[int]:
+def _last_seen(scene: _Scene, shapes: Sequence[shapely.Geometry], shift: int | None) -> list[int]:
     mask = masks_of(gpd.GeoSeries(list(shapes), crs="EPSG:4326").make_valid(), scene.city.metric_crs)
+    # Smoothed outlines reach over cells that were seen: those are not of the spot.
+    mask = mask.without(scene.seen(shift))
     tiles = set(zip(mask.tile_row.tolist(), mask.tile_col.tolist(), strict=True))
-    window = Window(scene.window.last - timedelta(days=LOOK_BACK_DAYS), scene.window.last, scene.window.shift)
+    before = scene.window.first - timedelta(days=1)
+    window = Window(before - timedelta(days=LOOK_BACK_DAYS), before, shift)
     surface = seen_surface(seen_tiles_in(scene.session, window, tiles))
     where = {
         (int(row), int(col)): k for k, (row, col) in enumerate(zip(surface.tile_row, surface.tile_col, strict=True))

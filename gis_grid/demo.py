@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from gis_grid.city import City
 from gis_grid.database import By
 from gis_grid.demo_cases import make_cases
+from gis_grid.demo_patrols import add_demo_teams
 from gis_grid.event_types import EventType
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.placing import metres_per_degree
@@ -69,12 +70,14 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, photos: Path,
     rng = np.random.default_rng(SEED)
     appointed = appoint(session, _tenures(session, grids, rng, now), by=BY, now=now, is_synthetic=True)
     held = appoint_holders(session, _holders(session, rng, now), by=BY, now=now, is_synthetic=True)
+    teams = add_demo_teams(session, city, grids, by=BY, now=now)
     filed = _file(session, city, grids, rng, snap_m=snap_m, now=now)
     cases = make_cases(session, city, photos=photos, now=now)
     fixes = _fixes(grids, city, rng, now)
     store_fixes(session, fixes, city=city, source="demo", is_synthetic=True, now=now)
-    outings = fixes["track"].nunique()
-    return f"{appointed} grid managers, {held} holders of posts, {filed} reports, {cases} cases, {outings} patrols"
+    walked = fixes["track"].nunique()
+    made = f"{appointed} grid managers, {held} holders of posts, {teams} teams, {filed} reports, {cases} cases"
+    return f"{made}, {walked} patrols"
 
 
 def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime) -> Iterator[NewTenure]:

@@ -1,27 +1,51 @@
 """Blind spots of four kinds."""
 
-from collections.abc import Collection, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Annotated
 
 import shapely.geometry
 import sqlalchemy as sa
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from sqlalchemy.orm import Session, defer, joinedload
 
 from api.deps import Anyone, Code, InSession, Json, Now, TheCity
 from api.shapes import manager_json
 from gis_grid.blindspots import BlindKind, BlindSpot, find_blind_spots
+from gis_grid.database import Change
+from gis_grid.patrols import TrackChunk
 from gis_grid.permissions import Caller
 from gis_grid.seen import Window
-from gis_grid.territory import Area, Grid, ground_of, the_layer
+from gis_grid.territory import Area, Grid, GridLayer, ground_of, the_layer
 
 router = APIRouter(prefix="/api/v1", tags=["patrols"])
 MAX_SPOTS = 1000
+KEPT = 16
+
+
+class Found:
+    """Blind spots found lately, kept as long as nothing was stored since: finding them again takes seconds."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, list[BlindSpot]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, find: Callable[[], list[BlindSpot]]) -> list[BlindSpot]:
+        """The spots; `key` names all that they depend on. One is looked for at a time."""
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = find()
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]
 
 
 @router.get("/blind-spots")
 def list_blind_spots(
+    request: Request,
     caller: Anyone,
     session: InSession,
     city: TheCity,
@@ -38,9 +62,14 @@ def list_blind_spots(
     """The worst blind spots of each kind as GeoJSON: where, since when, how bad, why, and who answers."""
     last = until or now.astimezone(city.zone).date()
     window = Window(since or max(last, date(1970, 1, 15)) - timedelta(days=6), last, shift)
-    found = find_blind_spots(session, city, window, now=now, kinds=kind or tuple(BlindKind))
-    if area is not None:
-        found = [spot for spot in found if any(code.startswith(area) for code in (spot.code or "", *spot.answers))]
+    kinds = tuple(one for one in BlindKind if one in (kind or BlindKind))
+    newest = sa.select(
+        *(sa.select(sa.func.max(table.id)).scalar_subquery() for table in (Change, TrackChunk, GridLayer))
+    )
+    key = (window, kinds, area, now.date(), tuple(session.execute(newest).one()))
+    found = request.app.state.blind_spots.get(
+        key, lambda: find_blind_spots(session, city, window, now=now, kinds=kinds, area=area)
+    )
     kept = [spot for one in BlindKind for spot in [spot for spot in found if spot.kind is one][:limit]]
     grounds = _grounds(session, {tenure.code for spot in kept for tenure in spot.managers}, at=now)
     counts = {one.value: sum(spot.kind is one for spot in found) for one in BlindKind}

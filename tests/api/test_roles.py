@@ -119,15 +119,16 @@ LISTS = {
 STEPS = {("POST", "/api/v1/cases/{case}/steps"): P.TAKE, ("POST", "/cases/{case}/steps"): P.TAKE}
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
-SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE}
+SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.SEND_TRACK, P.READ_TRACKS}
 POINT = {"lon": 121.4005, "lat": 31.1022}
-QUERIES = {"/api/v1/locate": POINT, "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"}}
-TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
-ENDS_SESSIONS = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out")}
-SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEND_TRACK, P.READ_TRACKS}
-ANYWHERE = {P.SEND_TRACK}  # wherever the role counts
 SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
-QUERIES = {"/api/v1/locate": {"lon": 121.4005, "lat": 31.1022}, "/api/v1/tracks": SPAN}
+QUERIES = {
+    "/api/v1/locate": POINT,
+    "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"},
+    "/api/v1/tracks": SPAN,
+}
+TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
+ANYWHERE = {P.SEND_TRACK}  # wherever the role counts
 CHUNK = {"track": "t", "sequence": 0, "epoch_s": [NOW.timestamp()], "lon": [121.4005], "lat": [31.1022]}
 
 
@@ -215,10 +216,9 @@ def test_each_role_may_call_what_the_table_says_and_nothing_else(
             for (method, path), asked in (walked | STEPS).items():
                 if (method, path) in NOT_WALKED or path.endswith("sign-in"):
                     continue
-                is_queue = path.startswith("/staff/unplaced")
-                is_in_scope = where == "everywhere" or (where == "here" and not is_queue) or (method, path) in LISTS
-                is_queue = path.startswith("/staff/unplaced") or asked is P.READ_TRACKS
-                is_in_scope = where == "everywhere" or asked in ANYWHERE or (where == "here" and not is_queue)
+                is_everywhere_only = path.startswith("/staff/unplaced") or asked is P.READ_TRACKS
+                is_anywhere = asked in ANYWHERE or (method, path) in LISTS
+                is_in_scope = where == "everywhere" or is_anywhere or (where == "here" and not is_everywhere_only)
                 may = asked not in SCOPED or (role in ALLOWED[asked] and is_in_scope)
                 status = call(client, method, path, there, bearer(login))
                 if (status not in {401, 403}) != may or status >= 500:

@@ -92,6 +92,14 @@ def test_a_spot_tells_since_when_nobody_saw_it(session: Session, city: City) -> 
     assert spot.since == DAY - timedelta(days=19)
 
 
+def test_an_area_narrows_what_is_looked_for(session: Session, city: City) -> None:
+    load_squares(session)
+
+    found = find_blind_spots(session, city, WINDOW, now=NOW, kinds=[BlindKind.UNSEEN], area="310112001002")
+
+    assert {one.code for one in found} == {f"31011200100200{n}" for n in (1, 2, 3)}
+
+
 def test_excluded_ground_is_no_blind_spot(session: Session, city: City) -> None:
     load_squares(session)
     see(session, but=alley())
