@@ -19,6 +19,7 @@ import shapely
 
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.datum import Bounds, LonLat, refusal_reasons
+from gis_grid.geo.lattice import LatticeIndex
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.intp]
@@ -132,15 +133,10 @@ class GridIndex:
         self.codes: Objects = np.array(ordered["grid_code"].tolist(), dtype=object)
         self._polygons: Objects = np.array(ordered.geometry.to_numpy(), dtype=object)
         self._boxes: Floats = shapely.bounds(self._polygons)
+        self.lattice = LatticeIndex.build(self._polygons)
         self._tree = shapely.STRtree(self._polygons)
+        self._tree.query(self._polygons[0])  # GEOS builds it on first use without a lock
         self._surroundings_by_reach: dict[float, shapely.Geometry] = {}
-        self._warm_up()
-
-    def _warm_up(self) -> None:
-        # GEOS builds these on first use without a lock
-        shapely.prepare(self._polygons)
-        shapely.contains_xy(self._polygons, self._boxes[:, 0], self._boxes[:, 1])
-        self._tree.query(self._polygons[0])
 
     @cached_property
     def bounds(self) -> Bounds:
@@ -175,10 +171,9 @@ class GridIndex:
         _check_metres("snap_m", snap_m, MAX_SNAP_M)
         lon, lat = LonLat.checked(*point)
         shares = None if accuracy_m is None else self._circle_shares(lon, lat, accuracy_m)
-        for rank in sorted(self._tree.query(shapely.Point(lon, lat))):
-            if shapely.intersects_xy(self._polygons[rank], lon, lat):
-                is_inside = shapely.contains_xy(self._polygons[rank], lon, lat)
-                return Placement(self.codes[rank], Method.INSIDE if is_inside else Method.EDGE, 0.0, shares)
+        rank, is_edge = self.lattice.place_one_with_edge(lon, lat)
+        if rank != _NOWHERE:
+            return Placement(self.codes[rank], Method.EDGE if is_edge else Method.INSIDE, 0.0, shares)
         ranks, distances_m = self._snap(np.array([lon]), np.array([lat]), snap_m)
         if ranks[0] == _NOWHERE:
             return Placement(None, Method.OUTSIDE, None, shares)
@@ -206,7 +201,7 @@ class GridIndex:
         valid = np.flatnonzero(pd.isna(reasons))
         ranks, distances_m = np.full(x.shape, _NOWHERE), np.full(x.shape, np.nan)
         methods = np.full(x.shape, Method.REFUSED.value, dtype=object)
-        ranks[valid], is_edge = self._hold(x[valid], y[valid])
+        ranks[valid], is_edge = self.lattice.place_with_edges(x[valid], y[valid])
         methods[valid] = np.where(is_edge, Method.EDGE.value, Method.INSIDE.value)
         distances_m[valid] = 0.0
         loose = valid[ranks[valid] == _NOWHERE]
@@ -222,25 +217,6 @@ class GridIndex:
         }
         placements = pd.DataFrame(columns)
         return placements.set_axis(lon.index) if isinstance(lon, pd.Series) else placements
-
-    def _hold(self, x: Floats, y: Floats) -> tuple[Ints, Bools]:
-        """Lowest rank among the grids that hold each point, -1 for none, and whether it lies on that grid's edge."""
-        order = np.argsort(x)
-        x, y = x[order], y[order]
-        ranks, is_edge = np.full(x.shape, _NOWHERE), np.zeros(x.shape, dtype=bool)
-        starts, stops = np.searchsorted(x, self._boxes[:, 0], "left"), np.searchsorted(x, self._boxes[:, 2], "right")
-        for rank in np.flatnonzero(starts < stops):
-            band = slice(starts[rank], stops[rank])
-            is_near = (y[band] >= self._boxes[rank, 1]) & (y[band] <= self._boxes[rank, 3]) & (ranks[band] == _NOWHERE)
-            near = np.flatnonzero(is_near) + starts[rank]
-            is_inside = shapely.contains_xy(self._polygons[rank], x[near], y[near])
-            ranks[near[is_inside]] = rank
-            rest = near[~is_inside]
-            touching = rest[shapely.intersects_xy(self._polygons[rank], x[rest], y[rest])]
-            ranks[touching], is_edge[touching] = rank, True
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return ranks[back], is_edge[back]
 
     @cached_property
     def _edges(self) -> "_Edges":
