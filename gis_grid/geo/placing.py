@@ -19,7 +19,6 @@ import shapely
 
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.datum import Bounds, LonLat, refusal_reasons
-from gis_grid.geo.lattice import LatticeIndex
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.intp]
@@ -133,6 +132,9 @@ class GridIndex:
         self.codes: Objects = np.array(ordered["grid_code"].tolist(), dtype=object)
         self._polygons: Objects = np.array(ordered.geometry.to_numpy(), dtype=object)
         self._boxes: Floats = shapely.bounds(self._polygons)
+        # Compiled kernels take a second to import, which a command that only shows its help need not wait for.
+        from gis_grid.geo.lattice import LatticeIndex  # noqa: PLC0415
+
         self.lattice = LatticeIndex.build(self._polygons)
         self._tree = shapely.STRtree(self._polygons)
         self._tree.query(self._polygons[0])  # GEOS builds it on first use without a lock
