@@ -49,16 +49,15 @@ def cases(session: Session, tmp_path: Path) -> list[Case]:
     return list(session.scalars(sa.select(Case)))
 
 
-def test_made_up_cases_stand_in_every_stage_of_a_life_and_show_every_light(session: Session, cases: list[Case]) -> None:
-    assert {case.stage for case in cases} == {stage.value for stage in Stage} - {Stage.MERGED, Stage.VOID}
-    assert {light_of(case, LATER) for case in cases} == {None, *Light}
-    assert all(case.is_synthetic for case in cases)
-
-
-def test_made_up_cases_are_rebuilt_by_their_logs_and_nothing_lies_ahead(session: Session, cases: list[Case]) -> None:
+def test_made_up_cases_stand_everywhere_in_a_life_and_are_rebuilt_by_their_logs(
+    session: Session, cases: list[Case]
+) -> None:
     broken = [case.name for case in cases if not is_rebuilt_by_its_log(session, case)]
     last = session.scalar(sa.select(sa.func.max(CaseLogEntry.at)))
 
+    assert {case.stage for case in cases} == {stage.value for stage in Stage} - {Stage.MERGED, Stage.VOID}
+    assert {light_of(case, LATER) for case in cases} == {None, *Light}
+    assert all(case.is_synthetic for case in cases)
     assert broken == []
     assert last is not None
     assert last <= LATER

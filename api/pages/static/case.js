@@ -4,10 +4,11 @@ import {follow} from "./stream.js";
 import {t} from "./words.js";
 
 const {id, seq} = document.getElementById("case").dataset;
-let isTyped = document.querySelector("[role=alert]") !== null;
+let isSending = false, isTyped = document.querySelector("[role=alert]") !== null;
 
 /* Nothing that somebody is writing is thrown away: only an untouched page is opened anew. */
 const goOn = () => {
+  if (isSending) return; // it is this page's own step, and its answer leads on
   if (isTyped || document.querySelector("main form [type=file]")?.files.length) document.getElementById("gone-on").hidden = false;
   else location.replace(`/cases/${id}`);
 };
@@ -40,11 +41,15 @@ for (const form of document.querySelectorAll("main form")) {
   form.addEventListener("input", () => {
     isTyped = true;
   });
-  form.addEventListener("submit", () => setTimeout(() => {
-    for (const button of form.querySelectorAll("button")) button.disabled = true;
-  }));
+  form.addEventListener("submit", () => {
+    isSending = true;
+    setTimeout(() => {
+      for (const button of form.querySelectorAll("button")) button.disabled = true;
+    });
+  });
 }
 addEventListener("pageshow", () => {
+  isSending = false;
   for (const button of document.querySelectorAll("main form button")) button.disabled = false;
 });
 
