@@ -2,7 +2,7 @@
 
 A point belongs to the lowest polygon among all it lies in or on, decided without rounding error: edges are straight in
 lon/lat between the stored doubles. `gis_grid.geo.lattice_tables` tells how the index is laid out,
-`gis_grid.geo.lattice_build` how it is filled, `docs/placing.md` how fast it is.
+`gis_grid.geo.lattice_build` how it is filled.
 """
 
 import json

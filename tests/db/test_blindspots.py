@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
 from gis_grid.blindspots import BlindKind, BlindSpot, find_blind_spots, finding_of, seen_again_on
+from gis_grid.blocks import blocks_frame
 from gis_grid.city import City, load_city
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.tiles import SeenTiles, masks_of
@@ -121,16 +123,29 @@ def test_ground_in_no_grid_is_found(session: Session, city: City) -> None:
     assert spot.answers[0] in {"310112001001002", "310112001002001", "310112001002002"}
 
 
-def test_ground_that_new_grids_left_without_a_block_is_found(session: Session, city: City) -> None:
+def test_blocks_that_tile_their_grid_leave_no_ground_without_one(session: Session, city: City) -> None:
     load_squares(session)
     load_some_blocks(session, halves())
-    import sqlalchemy as sa
-
-    session.execute(sa.text("update block_layers set in_force = '[1970-01-01,)'"))
-    blocks = session.execute(sa.text("select count(*) from blocks")).scalar()
-    assert blocks == 2
+    assert len(blocks_frame(session, at=NOW)) == 2
 
     assert [one for one in spots(session, city, BlindKind.GEOMETRIC) if one.what == "no_block"] == []
+
+
+def test_ground_that_new_grids_left_without_a_block_is_found(session: Session, city: City) -> None:
+    before = load_squares(session)
+    load_some_blocks(session, halves())
+    grown = squares().drop(index=1).reset_index(drop=True)
+    grown.loc[0, "geometry"] = shapely.union_all(squares().geometry.to_numpy()[:2])
+    after = load_squares(session, grown, name="grown")
+    before.in_force = Range(before.in_force.lower, NOW - timedelta(days=1))
+    session.flush()
+    after.in_force = Range(NOW - timedelta(days=1), None)
+    session.flush()
+
+    (spot,) = [one for one in spots(session, city, BlindKind.GEOMETRIC) if one.what == "no_block"]
+
+    assert (spot.code, spot.answers) == (GRID, (GRID,))
+    assert spot.area_m2 == pytest.approx(10_000, rel=2e-3)
 
 
 def test_the_edge_of_two_towns_is_a_joint_seam(session: Session, city: City) -> None:
