@@ -21,6 +21,7 @@ from gis_grid.event_types import EventType
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.placing import metres_per_degree
 from gis_grid.intake import Intake
+from gis_grid.patrol_rules import load_patrol_rules
 from gis_grid.reports import Kind, NewReport, Report, Source, file_reports
 from gis_grid.tenures import NewTenure, appoint, grids_without_manager
 from gis_grid.territory import grids_frame, the_layer
@@ -70,6 +71,7 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, photos: Path,
     rng = np.random.default_rng(SEED)
     appointed = appoint(session, _tenures(session, grids, rng, now), by=BY, now=now, is_synthetic=True)
     held = appoint_holders(session, _holders(session, rng, now), by=BY, now=now, is_synthetic=True)
+    load_patrol_rules(session, city, by=BY, now=now)  # the teams have blocks
     teams = add_demo_teams(session, city, grids, by=BY, now=now)
     filed = _file(session, city, grids, rng, snap_m=snap_m, now=now)
     cases = make_cases(session, city, photos=photos, now=now)

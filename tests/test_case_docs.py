@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from api.app import create_app
 from gis_grid.case_deciding import ACTIONS, AnyStep
 from gis_grid.cli import app
+from gis_grid.cli.options import out
 from gis_grid.clocks import change_instants, parse_limit
 from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.installation import Installation
@@ -96,7 +97,7 @@ def test_the_case_told_runs_as_it_is_told(
     monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url(database, role="gis_grid_app"))
     monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url(database))
     monkeypatch.setenv("GIS_GRID_DATA", str(installation.settings.data / "cli"))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "_width", 200)
     for block in blocks("console"):
         command, _, said = block.partition("\n")
         result = CliRunner().invoke(app, command.removeprefix("$ gis-grid ").split())

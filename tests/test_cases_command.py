@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from gis_grid.cases import Case, log_of, the_case
 from gis_grid.cli import app
+from gis_grid.cli.options import out
 from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.errors import GridError
 from tests.stored_cases import TEAM, WORKSTATION, Desk
@@ -35,7 +36,7 @@ def run(cluster: EmbeddedPostgis, database: str, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url(database, role="gis_grid_app"))
     monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url(database))
     monkeypatch.setenv("GIS_GRID_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "_width", 200)
     return lambda *words: CliRunner().invoke(app, ("cases", *words))
 
 
