@@ -21,6 +21,7 @@ from gis_grid.geo.point_files import open_points
 
 SAMPLE_POINTS = 10_000
 SAMPLE_BATCHES = 8
+SAMPLE_BATCH_ROWS = 65_536
 
 
 class SameFile(InvalidInput):
@@ -167,8 +168,8 @@ def _guess(points: PointFile, index: GridIndex, datum: Datum) -> DatumGuess:
         first.append(batch)
         if sum(int(np.isfinite(seen.lon).sum()) for seen in first) >= SAMPLE_POINTS or len(first) == SAMPLE_BATCHES:
             break
-    lon = np.concatenate([np.empty(0), *(batch.lon for batch in first)])
-    lat = np.concatenate([np.empty(0), *(batch.lat for batch in first)])
+    lon = np.concatenate([np.empty(0), *(batch.lon[:SAMPLE_BATCH_ROWS] for batch in first)])
+    lat = np.concatenate([np.empty(0), *(batch.lat[:SAMPLE_BATCH_ROWS] for batch in first)])
     return guess_datum(lon, lat, index.district, datum)
 
 
