@@ -2,9 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,21 @@ import pandas as pd
 
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.datum import Datum, DatumGuess, guess_datum, refusal_reasons, to_wgs84
-from gis_grid.geo.placing import SNAP_M, GridIndex, Method
-from gis_grid.geo.point_batches import PointBatch, PointFile
+from gis_grid.geo.parts import Note, parts_of
+from gis_grid.geo.placing import METHODS, SNAP_M, GridIndex, Method
+from gis_grid.geo.point_batches import PointBatch, PointFile, PointSink
 from gis_grid.geo.point_files import open_points
-from gis_grid.geo.whole_files import whole_file
 
 SAMPLE_POINTS = 10_000
 SAMPLE_BATCHES = 8
+SAMPLE_BATCH_ROWS = 65_536
 
 
 class SameFile(InvalidInput):
     """A target that is one of the files read."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Assigned:
     """What placing a file came to.
 
@@ -36,10 +38,13 @@ class Assigned:
         How well the first points fit the grids on each datum.
     counts
         Rows by `Method` value.
+    resumed_rows
+        How many of them had been placed before the same work was killed.
     """
 
     guess: DatumGuess
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str]
+    resumed_rows: int = 0
 
 
 def assign_points(
@@ -59,7 +64,8 @@ def assign_points(
     Parameters
     ----------
     source, target
-        As in `open_points`. The target appears whole or not at all.
+        As in `open_points`. The target appears whole or not at all. After a kill, the same call goes on with the rows
+        that were not written yet (a GeoPackage is begun anew).
     lon, lat
         Names of the coordinate columns.
     datum
@@ -82,17 +88,57 @@ def assign_points(
     """
     refuse_same_file(target, source)
     points = open_points(source, target, lon=lon, lat=lat)
-    guess, batches = _guess(points, index, datum)
+    guess = _guess(points, index, datum)
     if not is_forced:
         guess.require_declared()
-    assigned = Assigned(guess)
-    with whole_file(target) as path, points.sink(path) as sink:
-        for batch in batches:
-            placements = _place(batch, index, datum, snap_m)
-            sink.write(batch, placements)
-            assigned.counts.update(placements["method"].tolist())
-            on_progress(batch.done, points.size)
+    rule = {"lon": lon, "lat": lat, "datum": datum.value, "snap_m": snap_m, "grids": index.digest}
+    with parts_of(target, {"source": _identity(source), **rule}, points.join) as parts:
+        assigned = Assigned(guess, sum((Counter(note["counts"]) for note in parts.notes), Counter()))
+        assigned.resumed_rows = sum(assigned.counts.values())
+        place = partial(_place, index=index, datum=datum, snap_m=snap_m)
+        mark: int | None = parts.notes[-1]["mark"] if parts.notes else 0
+        while mark is not None:
+            note: Note = {}
+            with parts.part(note) as path, points.sink(path, is_first=not parts.notes) as sink:
+                counts, mark = _write_part(points, sink, place, mark, on_progress)
+                note.update(counts=counts, mark=mark)
+            assigned.counts.update(counts)
     return assigned
+
+
+def _write_part(
+    points: PointFile,
+    sink: PointSink,
+    place: Callable[[PointBatch[Any]], pd.DataFrame],
+    mark: int,
+    on_progress: Callable[[int, int], None],
+) -> tuple[Counter[str], int | None]:
+    """Write rows from a mark on; return how many there were by method, and the mark after them, None at the end.
+
+    A batch is written while the next one is read and placed: writing takes most of the time.
+    """
+    counts: Counter[str] = Counter()
+    with ThreadPoolExecutor(1) as writer:
+        writing: Future[None] | None = None
+        for batch in points.batches(mark):
+            placements = place(batch)
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(sink.write, batch, placements)
+            counts.update({str(method): int(n) for method, n in placements["method"].value_counts().items() if n})
+            on_progress(batch.done, points.size)
+            if batch.mark is not None and batch.done < points.size and sum(counts.values()) >= points.part_rows:
+                writing.result()
+                return counts, batch.mark
+        if writing is not None:
+            writing.result()
+    return counts, None
+
+
+def _identity(source: Path) -> Note:
+    """What tells that a file is the one it was."""
+    stat = source.stat()
+    return {"path": str(source.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
 def refuse_same_file(target: Path, source: Path) -> None:
@@ -115,26 +161,36 @@ def refuse_same_file(target: Path, source: Path) -> None:
         raise SameFile(f"{target}: is what is read; give the result another name")
 
 
-def _guess(points: PointFile, index: GridIndex, datum: Datum) -> tuple[DatumGuess, Iterator[PointBatch[Any]]]:
-    """Guess from the first batches, and all batches from the beginning."""
-    batches = points.batches()
+def _guess(points: PointFile, index: GridIndex, datum: Datum) -> DatumGuess:
+    """Guess from the first batches."""
     first: list[PointBatch[Any]] = []
-    for batch in batches:
+    for batch in points.batches():
         first.append(batch)
         if sum(int(np.isfinite(seen.lon).sum()) for seen in first) >= SAMPLE_POINTS or len(first) == SAMPLE_BATCHES:
             break
-    lon = np.concatenate([np.empty(0), *(batch.lon for batch in first)])
-    lat = np.concatenate([np.empty(0), *(batch.lat for batch in first)])
-    return guess_datum(lon, lat, index.district, datum), chain(first, batches)
+    lon = np.concatenate([np.empty(0), *(batch.lon[:SAMPLE_BATCH_ROWS] for batch in first)])
+    lat = np.concatenate([np.empty(0), *(batch.lat[:SAMPLE_BATCH_ROWS] for batch in first)])
+    return guess_datum(lon, lat, index.district, datum)
 
 
 def _place(batch: PointBatch[Any], index: GridIndex, datum: Datum, snap_m: float) -> pd.DataFrame:
-    """Placements of a batch; a pair that lies near the grids only turned round is refused as swapped."""
-    placements = index.place_points(*to_wgs84(batch.lon, batch.lat, datum), snap_m=snap_m)
-    reasons = batch.reasons.copy()
-    lost = np.flatnonzero((placements["method"] == Method.OUTSIDE.value).to_numpy())
-    reasons[lost] = refusal_reasons(batch.lon[lost], batch.lat[lost], bounds=index.bounds)
-    is_refused = ~pd.isna(reasons)
-    placements.loc[is_refused, "method"] = Method.REFUSED.value
-    placements.loc[is_refused, "reason"] = reasons[is_refused]
-    return placements
+    """Placements of a batch; a pair that lies near the grids only turned round is refused as swapped.
+
+    Columns as of `GridIndex.place_points`, codes and methods as categories.
+    """
+    lon, lat = (batch.lon, batch.lat) if datum is Datum.WGS84 else to_wgs84(batch.lon, batch.lat, datum)
+    placed = index.place_arrays(lon, lat, snap_m=snap_m)
+    methods, reasons = placed.methods, batch.reasons
+    lost = np.flatnonzero(methods >= METHODS.index(Method.OUTSIDE))
+    if len(lost):
+        reasons = reasons.copy()
+        why = refusal_reasons(batch.lon[lost], batch.lat[lost], bounds=index.bounds)
+        reasons[lost] = np.where(pd.isna(reasons[lost]), why, reasons[lost])
+        methods[lost[~pd.isna(reasons[lost])]] = METHODS.index(Method.REFUSED)
+    columns = {
+        "grid_code": index.codes_of(placed.ranks),
+        "method": pd.Categorical.from_codes(methods.astype(np.int8), pd.Index([method.value for method in METHODS])),
+        "distance_m": placed.distances_m,
+        "reason": pd.Series(reasons, dtype="object"),
+    }
+    return pd.DataFrame(columns, copy=False)

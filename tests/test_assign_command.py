@@ -10,7 +10,7 @@ import shapely
 from gis_grid import assigning
 from gis_grid.assigning import SameFile, assign_points
 from gis_grid.cli import main
-from gis_grid.geo import csv_points
+from gis_grid.geo import arrow_points, csv_points
 from gis_grid.geo.datum import Datum, DatumMismatch, wgs84_to_gcj02
 from gis_grid.geo.placing import GridIndex
 
@@ -224,3 +224,64 @@ def test_a_file_without_rows_comes_out_with_the_new_header(tmp_path, grids_file,
     assert run(monkeypatch, source, tmp_path / "out.csv", "--grids", grids_file) == 0
     expected = "id,lon,lat,grid_code,method,distance_m,refusal_reason\n"
     assert (tmp_path / "out.csv").read_text() == expected
+
+
+def write_points(path, count):
+    """Points of `in_squares` with a number each; row groups of 100 rows in Parquet."""
+    lon, lat = in_squares(count)
+    frame = pd.DataFrame({"id": range(count), "lon": lon, "lat": lat})
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, row_group_size=100)
+    else:
+        frame.to_csv(path, index=False)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.csv.gz"])
+def test_after_a_kill_finished_parts_are_not_placed_again_and_the_result_is_the_same(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(csv_points, "BATCH_ROWS", 50)
+    monkeypatch.setattr(csv_points.CsvPoints, "part_rows", 200)
+    monkeypatch.setattr(arrow_points.ParquetPoints, "part_rows", 200)
+    source, whole, target = tmp_path / name, tmp_path / f"whole-{name}", tmp_path / f"out-{name}"
+    write_points(source, 1000)
+    assign_points(source, whole, GridIndex(squares()))
+    seen = []
+
+    def kill_at_half(done, size):
+        seen.append(done)
+        if len(seen) * (100 if name == "in.parquet" else 50) > 500:
+            raise Killed
+
+    with pytest.raises(Killed):
+        assign_points(source, target, GridIndex(squares()), on_progress=kill_at_half)
+    assert not target.exists()
+    assigned = assign_points(source, target, GridIndex(squares()))
+
+    assert assigned.resumed_rows == 400
+    assert sum(assigned.counts.values()) == 1000
+    assert target.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("what", ["source", "grids", "snap"])
+def test_parts_of_other_work_are_not_gone_on_with(tmp_path, monkeypatch, what):
+    monkeypatch.setattr(arrow_points.ParquetPoints, "part_rows", 200)
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    write_points(source, 1000)
+
+    def kill_late(done, size):
+        if done > 800:
+            raise Killed
+
+    with pytest.raises(Killed):
+        assign_points(source, target, GridIndex(squares()), on_progress=kill_late)
+    if what == "source":
+        write_points(source, 900)
+    grids = squares(columns=2) if what == "grids" else squares()
+    assigned = assign_points(source, target, GridIndex(grids), snap_m=10 if what == "snap" else 50)
+
+    assert assigned.resumed_rows == 0
+    assert sum(assigned.counts.values()) == (900 if what == "source" else 1000)

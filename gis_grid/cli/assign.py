@@ -40,8 +40,8 @@ def assign(
     """Place a file of points in a file of grids, without any database.
 
     Adds grid_code, method, distance_m and refusal_reason to each row; rows keep their order and none is dropped.
-    OUT appears whole or not at all. Exit code 1: the points look like another datum (see --force); 2: the input cannot
-    be read.
+    OUT appears whole or not at all; after a kill, the same command goes on where it was (a GeoPackage is begun anew).
+    Exit code 1: the points look like another datum (see --force); 2: the input cannot be read.
 
     Example: `gis-grid assign requests.csv placed.csv --grids grids.geojson --datum gcj02`
     """
@@ -51,7 +51,12 @@ def assign(
         frame = read_grids(grids, crs=grids_crs, code_field=code_field)
         for note in frame.attrs.get("notes", []):
             err.print(f"note: {note}", markup=False, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=err, transient=True) as progress:
             task = progress.add_task(f"placing {source.name}", total=None)
             assigned = assign_points(
@@ -73,5 +78,7 @@ def assign(
 def _print(assigned: Assigned, target: Path) -> None:
     parts = [f"{assigned.counts[method.value]:,} {method}" for method in Method if assigned.counts[method.value]]
     rows = sum(assigned.counts.values())
+    if assigned.resumed_rows:
+        err.print(f"{assigned.resumed_rows:,} rows had been placed before", markup=False, soft_wrap=True)
     out.print(f"{target}: {rows:,} rows: {', '.join(parts) or 'none'}", markup=False, soft_wrap=True)
     err.print(f"datum: {assigned.guess}", markup=False, soft_wrap=True)

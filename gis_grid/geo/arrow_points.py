@@ -1,7 +1,7 @@
 """Parquet, GeoParquet and GeoPackage files of points; their columns keep their types."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from gis_grid.geo.parquet_joining import join_parquet
 from gis_grid.geo.point_batches import (
-    BATCH_ROWS,
     NO_COORDINATES,
     RESULT_COLUMNS,
     Floats,
@@ -35,6 +35,10 @@ Table: TypeAlias = Any  # pyarrow has no types
 
 _NOT_A_POINT = "the geometry is not a point"
 _RESULT_TYPES = (pa.string(), pa.string(), pa.float64(), pa.string())
+_CODED = pa.dictionary(pa.int32(), pa.string())
+_PARQUET_TYPES = (_CODED, _CODED, pa.float64(), pa.string())
+BATCH_ROWS = 2**19
+"""Also the most rows of a row group of the result."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class _PointGeometry:
 class ParquetPoints:
     """A Parquet file with coordinate columns, or a GeoParquet file with point geometries."""
 
+    part_rows = 4_000_000
+
     def __init__(self, source: Path, lon: str | None, lat: str | None) -> None:
         self.source = source
         with _opened_parquet(source) as file:
@@ -94,23 +100,36 @@ class ParquetPoints:
         geometry = None if lon is not None else _geoparquet_geometry(source.name, self.schema)
         self._where = geometry or _coordinate_columns(self.schema, lon, lat)
 
-    def batches(self) -> Iterator[PointBatch[Table]]:
-        """All rows in order, `BATCH_ROWS` at a time."""
-        done = 0
+    def batches(self, mark: int = 0) -> Iterator[PointBatch[Table]]:
+        """All rows from a row group on, in order, up to `BATCH_ROWS` at a time."""
         with _opened_parquet(self.source) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                done += batch.num_rows
-                table = pa.Table.from_batches([batch], self.schema)
-                yield PointBatch(*self._where.read(table), table, done)
+            counts = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+            done = sum(counts[:mark])
+            for group, count in enumerate(counts[mark:], mark):
+                after = done + count
+                for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
+                    done += batch.num_rows
+                    table = pa.Table.from_batches([batch], self.schema)
+                    yield PointBatch(*self._where.read(table), table, done, group + 1 if done == after else None)
 
     @contextmanager
-    def sink(self, path: Path) -> Iterator["ParquetSink"]:
+    def sink(self, path: Path, *, is_first: bool = True) -> Iterator["ParquetSink"]:  # noqa: ARG002 - all parts begin alike
         """Open a new Parquet file with the same columns and metadata, and the result columns."""
         schema = self.schema
-        for name, kind in zip(RESULT_COLUMNS, _RESULT_TYPES, strict=True):
+        for name, kind in zip(RESULT_COLUMNS, _PARQUET_TYPES, strict=True):
             schema = schema.append(pa.field(name, kind))
-        with pq.ParquetWriter(path, schema) as writer:
+        options = {}
+        if isinstance(self._where, _CoordinateColumns):
+            # statistics of the codes and dictionaries of coordinates cost more than all other writing
+            pair = [self.schema.names[self._where.lon], self.schema.names[self._where.lat]]
+            leaves = _leaves(schema)
+            options = {"write_statistics": pair, "use_dictionary": [leaf for leaf in leaves if leaf not in pair]}
+        with pq.ParquetWriter(path, schema, **options) as writer:
             yield ParquetSink(writer)
+
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Write the parts of a result to one new file."""
+        join_parquet(parts, path)
 
 
 class ParquetSink:
@@ -121,11 +140,13 @@ class ParquetSink:
 
     def write(self, batch: PointBatch[Table], placements: pd.DataFrame) -> None:
         """Append the rows; what there is not is null."""
-        self._writer.write_table(_with_results(batch.rows, placements))
+        self._writer.write_table(_with_results(batch.rows, placements, _PARQUET_TYPES))
 
 
 class GeoPackagePoints:
     """A GeoPackage with one layer: of points, or with coordinate columns."""
+
+    part_rows = 2**62  # a layer is one part: it starts from the beginning after a kill
 
     def __init__(self, source: Path, lon: str | None, lat: str | None) -> None:
         self.source = source
@@ -145,7 +166,7 @@ class GeoPackagePoints:
             else _CoordinateColumns(*coordinate_columns(names, lon, lat))
         )
 
-    def batches(self) -> Iterator[PointBatch[Table]]:
+    def batches(self, mark: int = 0) -> Iterator[PointBatch[Table]]:  # noqa: ARG002 - no batch has a mark
         """All rows in order, `BATCH_ROWS` at a time."""
         done = 0
         with pyogrio.open_arrow(self.source, layer=self._layer, batch_size=BATCH_ROWS, use_pyarrow=True) as opened:
@@ -159,7 +180,7 @@ class GeoPackagePoints:
             yield PointBatch(*self._where.read(empty), empty, 0)
 
     @contextmanager
-    def sink(self, path: Path) -> Iterator["GeoPackageSink"]:
+    def sink(self, path: Path, *, is_first: bool = True) -> Iterator["GeoPackageSink"]:  # noqa: ARG002 - there is one part
         """Open a new GeoPackage with a layer of the same name, columns and CRS."""
         has_geometry = self._layout["geometry_type"] is not None
         options = {
@@ -173,6 +194,11 @@ class GeoPackagePoints:
             options["layer_options"] = {"GEOMETRY_NAME": self._geometry}
         yield GeoPackageSink(path, options)
 
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Give the only part its place."""
+        (part,) = parts
+        part.replace(path)
+
 
 class GeoPackageSink:
     """A GeoPackage layer that tables are appended to."""
@@ -183,7 +209,7 @@ class GeoPackageSink:
 
     def write(self, batch: PointBatch[Table], placements: pd.DataFrame) -> None:
         """Append the rows; what there is not is null."""
-        table = _with_results(batch.rows, placements)
+        table = _with_results(batch.rows, placements, _RESULT_TYPES)
         pyogrio.write_arrow(table, self._path, append=self._path.exists(), **self._options)
 
 
@@ -238,8 +264,19 @@ def _floats(column: Any) -> Floats:
     return floats
 
 
-def _with_results(table: Table, placements: pd.DataFrame) -> Table:
-    for name, kind in zip(RESULT_COLUMNS, _RESULT_TYPES, strict=True):
-        values = pa.array(placements[RESULT_COLUMNS[name]], kind, from_pandas=True)
-        table = table.append_column(pa.field(name, kind), values)
+def _with_results(table: Table, placements: pd.DataFrame, types: tuple[Any, ...]) -> Table:
+    for name, kind in zip(RESULT_COLUMNS, types, strict=True):
+        column = placements[RESULT_COLUMNS[name]]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            values = pa.DictionaryArray.from_pandas(column.array)
+        elif column.isna().all():
+            values = pa.nulls(len(column), pa.string() if pa.types.is_string(kind) else kind)
+        else:
+            values = pa.array(column, kind, from_pandas=True)
+        table = table.append_column(pa.field(name, kind), values.cast(kind))
     return table
+
+
+def _leaves(schema: Any) -> list[str]:
+    """Names by which the writer knows columns: those of nested ones are left out."""
+    return [field.name for field in schema if not pa.types.is_nested(field.type)]

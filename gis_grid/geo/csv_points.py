@@ -3,14 +3,16 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TypeAlias, cast
+from typing import IO, Any, TypeAlias, cast
 
+import numpy as np
 import pandas as pd
 
+from gis_grid.geo.parts import join_bytes
 from gis_grid.geo.point_batches import (
     BATCH_ROWS,
     NO_COORDINATES,
@@ -50,6 +52,8 @@ class CsvPoints:
     comma, a quote or a line end.
     """
 
+    part_rows = 2_000_000
+
     def __init__(self, source: Path, lon: str | None, lat: str | None) -> None:
         self.source = source
         self.size = source.stat().st_size
@@ -62,10 +66,12 @@ class CsvPoints:
         refuse_result_columns(columns)
         self.lon, self.lat = coordinate_columns(columns, lon, lat)
 
-    def batches(self) -> Iterator[PointBatch[list[Record]]]:
-        """All records after the header, in order."""
+    def batches(self, mark: int = 0) -> Iterator[PointBatch[list[Record]]]:
+        """All records after the header, or after a mark, in order."""
         with self._opened() as (file, raw_file):
-            after_head = islice(self._records(file), len(self._head), None)
+            file.seek(mark)  # of a gzipped file, that reads all before
+            after_head = islice(self._records(file), 0 if mark else len(self._head), None)
+            read = mark or sum(len(raw) for raw, _ in self._head)
             while True:
                 records: list[Record] = []
                 pairs: list[tuple[str, str] | str] = []
@@ -74,19 +80,26 @@ class CsvPoints:
                     if fields:
                         pairs.append(self._pair(fields))
                 is_last = len(records) < BATCH_ROWS
-                yield PointBatch(*numbers_of_texts(pairs), records, self.size if is_last else raw_file.tell())
+                read += sum(len(raw) for raw, _ in records)
+                done = self.size if is_last else raw_file.tell()
+                yield PointBatch(*numbers_of_texts(pairs), records, done, read)
                 if is_last:
                     return
 
     @contextmanager
-    def sink(self, path: Path) -> Iterator["CsvSink"]:
-        """Open a new CSV file and write the header with the result columns."""
+    def sink(self, path: Path, *, is_first: bool = True) -> Iterator["CsvSink"]:
+        """Open a new CSV file; the first part of a result begins with the header and the result columns."""
+        head = self._head if is_first else []
         with path.open("xb") as raw_file:
             if not _is_gzip(path):
-                yield CsvSink(raw_file, self, self._head)
+                yield CsvSink(raw_file, self, head)
                 return
             with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw_file, mtime=0) as file:
-                yield CsvSink(cast("IO[bytes]", file), self, self._head)
+                yield CsvSink(cast("IO[bytes]", file), self, head)
+
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Write the parts of a result to one new file; gzipped ones make one gzipped file as they are."""
+        join_bytes(parts, path)
 
     def _pair(self, fields: list[str]) -> tuple[str, str] | str:
         if len(fields) > self.width:
@@ -147,13 +160,13 @@ class CsvSink:
         self._delimiter = points.delimiter
         self._encoding = points.encoding
         self._width = points.width
-        blank, header = head[:-1], head[-1]
-        file.writelines(raw for raw, _ in blank)
-        file.write(self._extended(*header, self._delimiter.join(RESULT_COLUMNS)))
+        file.writelines(raw for raw, _ in head[:-1])
+        for header in head[-1:]:
+            file.write(self._extended(*header, self._delimiter.join(RESULT_COLUMNS)))
 
     def write(self, batch: PointBatch[list[Record]], placements: pd.DataFrame) -> None:
         """Append the records; `distance_m` has millimetres, what there is not is empty."""
-        results = zip(*(placements[column].tolist() for column in RESULT_COLUMNS.values()), strict=True)
+        results = zip(*(_listed(placements[column]) for column in RESULT_COLUMNS.values()), strict=True)
         lines = [
             self._extended(raw, field_count, self._cells(*next(results))) if field_count else raw
             for raw, field_count in batch.rows
@@ -174,6 +187,14 @@ class CsvSink:
         body = raw.rstrip(b"\r\n")
         missing = self._delimiter * (1 + max(0, self._width - field_count))  # short records are filled up
         return body + (missing + cells).encode(self._encoding) + raw[len(body) :]
+
+
+def _listed(column: pd.Series) -> list[Any]:
+    """Values of a column; what there is not of a text is None."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        texts = np.array([*column.cat.categories, None], dtype=object)
+        return list(texts[column.cat.codes.to_numpy()])  # -1 is the last
+    return column.tolist()
 
 
 def _texts(file: IO[bytes], lines: list[bytes]) -> Iterator[str]:

@@ -20,6 +20,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 _MARGIN = 1e-7
 """In coarse cells; positions are computed to 1e-11 of one."""
 _LEVEL = 1e-9  # flatter than this, an edge is taken to pass all columns between its ends
+_FEW = 20  # up to so many crossings are sorted in place
 _WORDS_AN_EDGE = 14  # at most: its own 4, 4 for each end, 1 for its polygon, 1 for its record
 
 
@@ -320,7 +321,12 @@ def _entry_of(
 def _kept(records: Records, head: int, key: int) -> Any:
     """Where the record at `head` is kept: there, or where its like is already."""
     words, length, before = records.words, records.used[0] - head, records.latest[key]
-    if 0 <= before <= head - length and (words[before : before + length] == words[head : head + length]).all():
+    is_like = 0 <= before <= head - length
+    i = 0
+    while is_like and i < length:
+        is_like = words[before + i] == words[head + i]
+        i += 1
+    if is_like:
         records.used[0] = head
         return before
     records.latest[key] = head
@@ -371,9 +377,16 @@ def _sort_crossings(ends: Floats, listed: Ints, n_groups: int, level: float, fra
             status ^= 1
             count += 1
         scratch.statuses[g] = status
-    if count > 1:
+    if count > _FEW:
         order = np.argsort(crossings[:count])
         crossings[:count], crossing_of[:count] = crossings[:count][order], crossing_of[:count][order]
+        return count
+    for last in range(1, count):
+        x, g, i = crossings[last], crossing_of[last], last
+        while i > 0 and crossings[i - 1] > x:
+            crossings[i], crossing_of[i] = crossings[i - 1], crossing_of[i - 1]
+            i -= 1
+        crossings[i], crossing_of[i] = x, g
     return count
 
 

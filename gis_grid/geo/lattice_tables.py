@@ -192,7 +192,6 @@ def look_up(x: Floats, y: Floats, out: Ints, frame: Frame, tables: Tables, on_ed
             word = np.uint64(entries[todo[k]] & NONE)
             prefetch(reals, word)
             prefetch(reals, word + np.uint64(8))
-            prefetch(reals, word + np.uint64(16))
         for k in range(left):
             i = todo[k]
             word = np.uint64(entries[i] & NONE)

@@ -4,6 +4,7 @@ A point belongs to the lowest grid code among all grids it lies in or on. In no 
 `snap_m`; grids within 1 mm of the nearest tie, and the lowest code has it. Edges are straight in lon/lat.
 """
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,6 +113,29 @@ def metres_per_degree(lat: FloatOrFloats) -> tuple[FloatOrFloats, FloatOrFloats]
     return mx, my
 
 
+METHODS = (Method.INSIDE, Method.EDGE, Method.SNAPPED, Method.OUTSIDE, Method.REFUSED)
+"""The methods that `Placed` counts from 0."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Placements of many points.
+
+    Attributes
+    ----------
+    ranks
+        Positions in `GridIndex.codes`, int32, shape (n,), -1 for none.
+    methods
+        Positions in `METHODS`, uint8.
+    distances_m
+        0 inside and on edges, nan outside and refused.
+    """
+
+    ranks: npt.NDArray[np.int32]
+    methods: npt.NDArray[np.uint8]
+    distances_m: Floats
+
+
 class GridIndex:
     """Grids ready to have points placed in them; safe to share between threads.
 
@@ -139,6 +163,24 @@ class GridIndex:
         self._tree = shapely.STRtree(self._polygons)
         self._tree.query(self._polygons[0])  # GEOS builds it on first use without a lock
         self._surroundings_by_reach: dict[float, shapely.Geometry] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of codes and polygons: indexes of one digest place alike."""
+        ground = hashlib.sha256()
+        for code, wkb in zip(self.codes, shapely.to_wkb(self._polygons), strict=True):
+            ground.update(f"{len(code)}:{code}{len(wkb)}:".encode() + wkb)
+        return ground.hexdigest()
+
+    def codes_of(self, ranks: npt.NDArray[np.int32]) -> pd.Categorical:
+        """Grid codes of `Placed.ranks`, missing for none."""
+        distinct, code_of_rank = self._distinct_codes
+        return pd.Categorical.from_codes(code_of_rank[ranks], distinct)
+
+    @cached_property
+    def _distinct_codes(self) -> tuple[pd.Index, npt.NDArray[np.int32]]:
+        distinct, which = np.unique(self.codes, return_inverse=True)
+        return pd.Index(distinct, dtype=object), np.append(which, _NOWHERE).astype(np.int32)  # -1 is the last
 
     @cached_property
     def bounds(self) -> Bounds:
@@ -197,28 +239,35 @@ class GridIndex:
             On the index of `lon` (0 to n-1 for an array), in its order: `grid_code` (str or None), `method` (a value of
             `Method`), `distance_m` (0 inside and on edges, nan outside and refused), `reason` (why refused, or None).
         """
-        _check_metres("snap_m", snap_m, MAX_SNAP_M)
         x, y = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-        reasons = refusal_reasons(x, y)
-        valid = np.flatnonzero(pd.isna(reasons))
-        ranks, distances_m = np.full(x.shape, _NOWHERE), np.full(x.shape, np.nan)
-        methods = np.full(x.shape, Method.REFUSED.value, dtype=object)
-        ranks[valid], is_edge = self.lattice.place_with_edges(x[valid], y[valid])
-        methods[valid] = np.where(is_edge, Method.EDGE.value, Method.INSIDE.value)
-        distances_m[valid] = 0.0
-        loose = valid[ranks[valid] == _NOWHERE]
-        ranks[loose], distances_m[loose] = self._snap(x[loose], y[loose], snap_m)
-        methods[loose] = np.where(ranks[loose] == _NOWHERE, Method.OUTSIDE.value, Method.SNAPPED.value)
+        placed = self.place_arrays(x, y, snap_m=snap_m)
+        reasons = np.full(x.shape, None, dtype=object)
+        refused = np.flatnonzero(placed.methods == METHODS.index(Method.REFUSED))
+        reasons[refused] = refusal_reasons(x[refused], y[refused])
         columns = {
             "grid_code": pd.Series(
-                np.array([*self.codes, None], dtype=object)[ranks], dtype="object"
+                np.array([*self.codes, None], dtype=object)[placed.ranks], dtype="object"
             ),  # -1 is the None
-            "method": pd.Series(methods, dtype="object"),
-            "distance_m": pd.Series(distances_m),
+            "method": pd.Series(np.array([method.value for method in METHODS], dtype=object)[placed.methods]),
+            "distance_m": pd.Series(placed.distances_m),
             "reason": pd.Series(reasons, dtype="object"),
         }
-        placements = pd.DataFrame(columns)
+        placements = pd.DataFrame(columns).astype({"method": "object"})
         return placements.set_axis(lon.index) if isinstance(lon, pd.Series) else placements
+
+    def place_arrays(self, x: Floats, y: Floats, *, snap_m: float = SNAP_M, threads: int = 1) -> "Placed":
+        """Placements of many points as plain arrays, for work in bulk; parameters as in `place_points`."""
+        _check_metres("snap_m", snap_m, MAX_SNAP_M)
+        ranks, is_edge = self.lattice.place_with_edges(x, y, threads=threads)
+        methods, distances_m = is_edge.astype(np.uint8), np.zeros(x.shape)
+        odd = np.flatnonzero((ranks == _NOWHERE) | ~(np.abs(x) <= 180) | ~(np.abs(y) <= 90))
+        fits = (np.abs(x[odd]) <= 180) & (np.abs(y[odd]) <= 90)
+        loose, refused = odd[fits], odd[~fits]
+        ranks[loose], distances_m[loose] = self._snap(x[loose], y[loose], snap_m)
+        is_snapped = ranks[loose] != _NOWHERE
+        methods[loose] = np.where(is_snapped, METHODS.index(Method.SNAPPED), METHODS.index(Method.OUTSIDE))
+        ranks[refused], distances_m[refused], methods[refused] = _NOWHERE, np.nan, METHODS.index(Method.REFUSED)
+        return Placed(ranks, methods, distances_m)
 
     @cached_property
     def _edges(self) -> "_Edges":

@@ -54,6 +54,8 @@ class PointBatch(Generic[Rows]):
         What the sink of the same file needs to write these rows back.
     done
         How much of `PointFile.size` is read with this batch.
+    mark
+        Where to go on after this batch, for `PointFile.batches`; None where the file lets one not.
     """
 
     lon: Floats
@@ -61,6 +63,7 @@ class PointBatch(Generic[Rows]):
     reasons: Objects
     rows: Rows
     done: int
+    mark: int | None = None
 
 
 class PointSink(Protocol):
@@ -76,11 +79,17 @@ class PointFile(Protocol):
     size: int
     """Bytes or rows of the whole file."""
 
-    def batches(self) -> Iterator[PointBatch[Any]]:
-        """All rows in order; at least one batch, if an empty one."""
+    part_rows: int
+    """About how many rows one part of the result has; a part that is finished survives a kill."""
 
-    def sink(self, path: Path) -> AbstractContextManager[PointSink]:
-        """Open a new file for the placed rows."""
+    def batches(self, mark: int = 0) -> Iterator[PointBatch[Any]]:
+        """All rows after a mark, in order; from the beginning at least one batch, if an empty one."""
+
+    def sink(self, path: Path, *, is_first: bool = True) -> AbstractContextManager[PointSink]:
+        """Open a new file for placed rows, the first part of the result or a later one."""
+
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Write the parts of a result to one new file."""
 
 
 def coordinate_columns(names: Sequence[str], lon: str | None, lat: str | None) -> tuple[int, int]:
