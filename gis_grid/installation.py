@@ -24,6 +24,7 @@ from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
     rate_limits,
     rules,
     sign_in,
+    supervision,
     tenures,
 )
 from gis_grid.city import City, load_city

@@ -31,6 +31,7 @@ from gis_grid.dated import Dated, Loaded, Stretch, one_at_a_time, one_of, store_
 from gis_grid.errors import NotFound
 from gis_grid.event_types import EventType
 from gis_grid.routing import ExchangeRule, RoutingRule, StepLimit, read_exchange, read_limits, read_routing
+from gis_grid.supervision_acts import SupervisionAct, read_acts
 from gis_grid.unit_files import Numbered, grounds, read_code_templates, read_hotlines, read_posts, read_units
 from gis_grid.units import Hotline, Post, Unit
 
@@ -153,6 +154,8 @@ def read_rules(session: Session, city: City, folder: Path, *, now: datetime) -> 
         dated[CaseNumber] = read_numbers(folder / "case_numbers.csv", zone=zone)
     if (folder / "joint_leads.csv").is_file():
         dated[JointLead] = read_leads(folder / "joint_leads.csv", codes, zone=zone)
+    if (folder / "supervision_acts.csv").is_file():
+        dated[SupervisionAct] = read_acts(folder / "supervision_acts.csv", zone=zone)
     dated |= dict(_calendar_rules(folder, zone))
     days = tuple(read_days(folder / "calendar.csv")) if (folder / "calendar.csv").is_file() else None
     return Rules(dated, days)

@@ -107,6 +107,13 @@ app.add_typer(
     ),
 )
 app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Acts of supervision: 提醒, 催办, 督办, 问效."),
+    name="supervise",
+    cls=group_of(
+        Lazy("sweep", "supervise:sweep", "Issue every act of supervision that has fallen due, once for its cause."),
+    ),
+)
+app.add_typer(
     typer.Typer(no_args_is_help=True, help="Accounts of people, and what they may do where."),
     name="users",
     cls=group_of(

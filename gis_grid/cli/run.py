@@ -24,6 +24,7 @@ from gis_grid.installation import Installation, by_system, open_database, open_i
 from gis_grid.layers import load_layer_file
 from gis_grid.permissions import EVERYWHERE
 from gis_grid.settings import Settings
+from gis_grid.sweeping import keep_sweeping
 from gis_grid.territory import layer_in_force
 
 
@@ -64,7 +65,8 @@ def serve(
                 proxy_headers=False,  # `api.proxies` believes those that the settings name
                 timeout_graceful_shutdown=10,
             )
-            _Announcing(config, installation).run(sockets=[listener])
+            with keep_sweeping(installation):
+                _Announcing(config, installation).run(sockets=[listener])
     except KeyboardInterrupt:
         err.print("stopped")
 

@@ -61,6 +61,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/joint-operations"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/joint-operations/{operation_id}"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/locate"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/notices"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
@@ -70,6 +71,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/api/v1/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
     ("POST", "/api/v1/joint-operations"): P.DISPATCH,
+    ("POST", "/api/v1/notices/{notice_id}/read"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/reports"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/batch"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/{report_id}/photos"): P.SEE_PHOTOS,
@@ -96,6 +98,8 @@ LISTS = {
     ("GET", "/api/v1/cases/duplicates"),
     ("GET", "/api/v1/joint-operations"),
     ("GET", "/api/v1/joint-operations/{operation_id}"),
+    ("GET", "/api/v1/notices"),
+    ("POST", "/api/v1/notices/{notice_id}/read"),
 }
 # What the step of `call` needs; every step by every role is in tests/api/test_cases.py.
 STEP = ("POST", "/api/v1/cases/{case}/steps")
@@ -136,6 +140,7 @@ def there(client: TestClient, session: Session) -> dict[str, str]:
         "code": GRID,
         "case": case.name,
         "operation_id": "1",
+        "notice_id": "1",
     }
 
 
