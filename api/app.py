@@ -11,6 +11,7 @@ from api.case_stream import CaseStream
 from api.limits import Limits
 from api.proxies import TrustedProxies
 from api.routers import (
+    bulletin,
     cases,
     event_types,
     events,
@@ -57,6 +58,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         hotline,
         joint_operations,
         notices,
+        bulletin,
         events,
         territory,
         units,

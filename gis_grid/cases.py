@@ -151,7 +151,18 @@ class CaseLogEntry(Base):
     channel: Mapped[str]
     request_id: Mapped[str]
 
-    __table_args__ = (sa.Index("ix_case_events_at", "at", postgresql_using="brin"),)
+    # By due time as it is written, so that the runs of clocks that ran out in a period are found without the others.
+    __table_args__ = (
+        sa.Index("ix_case_events_at", "at", postgresql_using="brin"),
+        *(
+            sa.Index(
+                f"ix_case_events_{clock}_due",
+                sa.text(f"((changed -> '{clock}'::text) ->> 'red_at'::text)"),
+                postgresql_where=sa.text(f"((changed -> '{clock}'::text) ->> 'red_at'::text) is not null"),
+            )
+            for clock in ("step", "whole")
+        ),
+    )
 
     @property
     def event(self) -> CaseEvent:

@@ -22,6 +22,11 @@ app = typer.Typer(
             "Say which grid a point is in and who answers for it.",
             takes_negatives=True,
         ),
+        Lazy(
+            "bulletin",
+            "bulletin:bulletin",
+            "Write the bulletin of the cases that turned red in a period, by unit and person.",
+        ),
         Lazy("assign", "assign:assign", "Place a file of points in a file of grids, without any database."),
         Lazy(
             "backup", "run:backup_all", "Write database and photos into one file, while the service may go on working."

@@ -19,6 +19,7 @@ RIGHTS = {
     "notice_reads": "select, insert",
 }
 ACTS = "'提醒', '催办', '督办', '问效'"
+CLOCKS = ("step", "whole")
 TIME = sa.DateTime(timezone=True)
 
 
@@ -53,6 +54,14 @@ def _next_act() -> None:
     op.execute("update cases set next_act_at = yellow_at where closed_at is null")
     op.create_index("ix_cases_next_act", "cases", ["next_act_at", "id"], postgresql_where=sa.text("closed_at is null"))
     op.execute(f"grant update (next_act_at) on cases to {APP_ROLE}")
+    for clock in CLOCKS:
+        due = f"((changed -> '{clock}'::text) ->> 'red_at'::text)"
+        op.create_index(
+            f"ix_case_events_{clock}_due",
+            "case_events",
+            [sa.text(due)],
+            postgresql_where=sa.text(f"{due} is not null"),
+        )
 
 
 def _notices() -> None:
@@ -95,5 +104,7 @@ def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
 def downgrade() -> None:
     for table in reversed(RIGHTS):
         op.drop_table(table)
+    for clock in CLOCKS:
+        op.drop_index(f"ix_case_events_{clock}_due", "case_events")
     op.drop_index("ix_cases_next_act", "cases")
     op.drop_column("cases", "next_act_at")

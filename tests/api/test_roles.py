@@ -48,6 +48,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
     ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/bulletin"): P.SEE_ASSESSMENT,
     ("GET", "/api/v1/cases"): P.SEE_PUBLIC,
     ("GET", "/api/v1/cases/duplicates"): P.ACCEPT,
     ("GET", "/api/v1/cases/lights"): P.SEE_PUBLIC,
@@ -88,6 +89,7 @@ ALLOWED: dict[Permission, set[Role]] = {
     P.SEE_CONTACTS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PATROLLER, Role.PLANNER},
     P.SEE_PHOTOS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PLANNER},
     P.PLACE_REPORT: {Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.ADMINISTRATOR},
+    P.SEE_ASSESSMENT: {Role.GRID_MANAGER, Role.SUPERVISOR, Role.PLANNER, Role.ADMINISTRATOR},
     P.ACCEPT: {Role.OPERATOR, Role.GRID_MANAGER},
     P.DISPATCH: {Role.DISPATCHER},
     P.TAKE: {Role.PATROLLER, Role.GRID_MANAGER, Role.HANDLER},
@@ -100,14 +102,19 @@ LISTS = {
     ("GET", "/api/v1/joint-operations/{operation_id}"),
     ("GET", "/api/v1/notices"),
     ("POST", "/api/v1/notices/{notice_id}/read"),
+    ("GET", "/api/v1/bulletin"),
 }
 # What the step of `call` needs; every step by every role is in tests/api/test_cases.py.
 STEP = ("POST", "/api/v1/cases/{case}/steps")
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
-SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE}
+SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.SEE_ASSESSMENT}
 POINT = {"lon": 121.4005, "lat": 31.1022}
-QUERIES = {"/api/v1/locate": POINT, "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"}}
+QUERIES: dict[str, dict[str, Any]] = {
+    "/api/v1/locate": POINT,
+    "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"},
+    "/api/v1/bulletin": {"since": "2026-03-01", "until": "2026-03-31"},
+}
 TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
 
 
