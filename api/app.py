@@ -11,6 +11,7 @@ from api.case_stream import CaseStream
 from api.limits import Limits
 from api.proxies import TrustedProxies
 from api.routers import (
+    assessment,
     bulletin,
     cases,
     event_types,
@@ -59,6 +60,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         joint_operations,
         notices,
         bulletin,
+        assessment,
         events,
         territory,
         units,

@@ -56,6 +56,14 @@ class Period:
         return as_utc(datetime.combine(self.last + timedelta(days=1), time(), self.zone))
 
     @property
+    def is_month(self) -> bool:
+        """Whether it is one whole month of the calendar."""
+        return (self.first, self.last) == (
+            self.first.replace(day=1),
+            self.first.replace(day=calendar.monthrange(self.first.year, self.first.month)[1]),
+        )
+
+    @property
     def month_before(self) -> Self:
         """For a month, the one before it (环比)."""
         day = self.first.replace(day=1) - timedelta(days=1)

@@ -27,6 +27,7 @@ app = typer.Typer(
             "bulletin:bulletin",
             "Write the bulletin of the cases that turned red in a period, by unit and person.",
         ),
+        Lazy("assess", "assess:assess_month", "Recompute the indicators and scores of a month from the log of cases."),
         Lazy("assign", "assign:assign", "Place a file of points in a file of grids, without any database."),
         Lazy(
             "backup", "run:backup_all", "Write database and photos into one file, while the service may go on working."

@@ -1,4 +1,4 @@
-"""Supervision: which act falls due when, when a case's next one does, and the notices of whom it told.
+"""Supervision and assessment: acts that fall due, notices of whom they told, due times by index, weights of a score.
 
 Cases of before get their acts worked out by the first sweep that finds them past yellow.
 """
@@ -15,6 +15,7 @@ depends_on = None
 APP_ROLE = "gis_grid_app"
 RIGHTS = {
     "supervision_acts": "select, insert, update (valid)",
+    "score_weights": "select, insert, update (valid)",
     "notices": "select, insert",
     "notice_reads": "select, insert",
 }
@@ -34,18 +35,19 @@ def upgrade() -> None:
 def _acts() -> None:
     op.create_table(
         "supervision_acts",
-        sa.Column("id", sa.Integer(), sa.Identity(), nullable=False),
+        *_dated("supervision_acts", "act"),
         *(_text(name) for name in ("act", "at")),
         sa.Column("tells", ARRAY(sa.Text()), nullable=False),
-        sa.Column("valid", TSTZRANGE(), nullable=False),
-        sa.Column("is_example", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.CheckConstraint(f"act in ({ACTS})", name="ck_supervision_acts_act"),
         sa.CheckConstraint("at in ('yellow', 'orange', 'red', 'again')", name="ck_supervision_acts_at"),
         sa.CheckConstraint("tells <> '{}'", name="ck_supervision_acts_tells"),
-        ExcludeConstraint(
-            (sa.column("act"), "="), (sa.column("valid"), "&&"), using="gist", name="ex_supervision_acts_valid"
-        ),
-        sa.PrimaryKeyConstraint("id", name="pk_supervision_acts"),
+    )
+    op.create_table(
+        "score_weights",
+        *_dated("score_weights", "name"),
+        _text("name"),
+        sa.Column("weight", sa.Numeric(), nullable=False),
+        sa.CheckConstraint("weight > 0 and weight <= 1", name="ck_score_weights_weight"),
     )
 
 
@@ -94,6 +96,16 @@ def _notices() -> None:
         sa.Column("at", TIME, nullable=False),
         sa.ForeignKeyConstraint(["notice_id"], ["notices.id"], name="fk_notice_reads_notice_id_notices"),
         sa.PrimaryKeyConstraint("notice_id", "who", name="pk_notice_reads"),
+    )
+
+
+def _dated(table: str, key: str) -> tuple[sa.schema.SchemaItem, ...]:
+    return (
+        sa.Column("id", sa.Integer(), sa.Identity(), nullable=False),
+        sa.Column("valid", TSTZRANGE(), nullable=False),
+        sa.Column("is_example", sa.Boolean(), server_default=sa.false(), nullable=False),
+        ExcludeConstraint((sa.column(key), "="), (sa.column("valid"), "&&"), using="gist", name=f"ex_{table}_valid"),
+        sa.PrimaryKeyConstraint("id", name=f"pk_{table}"),
     )
 
 

@@ -48,6 +48,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
     ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/assessment"): P.SEE_ASSESSMENT,
+    ("GET", "/api/v1/assessment/rows"): P.SEE_ASSESSMENT,
     ("GET", "/api/v1/bulletin"): P.SEE_ASSESSMENT,
     ("GET", "/api/v1/cases"): P.SEE_PUBLIC,
     ("GET", "/api/v1/cases/duplicates"): P.ACCEPT,
@@ -103,6 +105,8 @@ LISTS = {
     ("GET", "/api/v1/notices"),
     ("POST", "/api/v1/notices/{notice_id}/read"),
     ("GET", "/api/v1/bulletin"),
+    ("GET", "/api/v1/assessment"),
+    ("GET", "/api/v1/assessment/rows"),
 }
 # What the step of `call` needs; every step by every role is in tests/api/test_cases.py.
 STEP = ("POST", "/api/v1/cases/{case}/steps")
@@ -113,6 +117,8 @@ POINT = {"lon": 121.4005, "lat": 31.1022}
 QUERIES: dict[str, dict[str, Any]] = {
     "/api/v1/locate": POINT,
     "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"},
+    "/api/v1/assessment": {"month": "2026-03"},
+    "/api/v1/assessment/rows": {"month": "2026-03", "key": "x"},
     "/api/v1/bulletin": {"since": "2026-03-01", "until": "2026-03-31"},
 }
 TEAMS = ["team-chengguan-310112001", "station-police-310112001"]

@@ -147,7 +147,7 @@ def test_a_notice_is_shown_to_whom_it_told_until_they_read_it(desk: Desk) -> Non
     desk.dispatched()
     sweep(desk.session, city=CITY, now=LATER)
     team = Caller("user:team", (Grant(Role.HANDLER, Scope(ScopeKind.UNIT, TEAM)),))
-    other = Caller("user:other", (Grant(Role.HANDLER, Scope(ScopeKind.UNIT, "team-fangguan-310112001")),))
+    other = Caller("user:other", (Grant(Role.HANDLER, Scope(ScopeKind.UNIT, "team-housing-310112001")),))
     resident = Caller("user:resident", (Grant(Role.RESIDENT),))
 
     def shown(caller: Caller, **only: bool) -> list[int]:
