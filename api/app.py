@@ -13,7 +13,9 @@ from api.case_stream import CaseStream
 from api.limits import Limits
 from api.proxies import TrustedProxies
 from api.routers import (
+    assessment,
     blind_spots,
+    bulletin,
     cases,
     event_types,
     events,
@@ -21,6 +23,7 @@ from api.routers import (
     hotline,
     joint_operations,
     locate,
+    notices,
     openness,
     photos,
     reports,
@@ -64,6 +67,9 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         cases,
         hotline,
         joint_operations,
+        notices,
+        bulletin,
+        assessment,
         events,
         openness,
         territory,

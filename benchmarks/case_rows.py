@@ -145,6 +145,7 @@ def _store_lives(session: Session, lives: Iterator[Life]) -> None:
             | {"life": number, "cases": life.cases, "stage": state.stage.value, "urgency": state.urgency.value}
             | {"level": state.level.value if state.level else None, "due_at": red_at or NEVER_DUE}
             | {"yellow_at": yellow_at, "orange_at": orange_at, "red_at": red_at}
+            | {"next_act_at": state.next_act_at}
             | {"reported_at": state.first_reported_at, "state": json.dumps(state.model_dump(mode="json"))}
         )
         step_rows += [
@@ -161,7 +162,8 @@ TABLES = """
 create unlogged table bench_lives (
     life int primary key, cases int, kind text, event_type text, urgency text, unit text, level text, stage text,
     seq int, reported_at timestamptz, accepted_at timestamptz, filed_at timestamptz, closed_at timestamptz,
-    due_at timestamptz, yellow_at timestamptz, orange_at timestamptz, red_at timestamptz, state text
+    due_at timestamptz, yellow_at timestamptz, orange_at timestamptz, red_at timestamptz,
+    next_act_at timestamptz, state text
 );
 create unlogged table bench_steps (
     life int, seq int, at timestamptz, action text, who text, unit text, before text, after text, said text,
@@ -216,11 +218,11 @@ cross join lateral ST_Transform(c.geom, 4549) as plane (geom)
 
 insert into cases (id, opening_report_id, grid_id, is_synthetic, report_id, serial, seq, stage, kind, event_type,
     urgency, grid_code, community_code, town_code, district_code, unit, level, accepted_at, filed_at, closed_at, due_at,
-    yellow_at, orange_at, red_at, state)
+    yellow_at, orange_at, red_at, next_act_at, state)
 select c.n, c.report_id, c.grid_id, true, c.report_id, c.serial, l.seq, l.stage, l.kind, l.event_type, l.urgency,
        c.grid_code, c.community_code, c.town_code, c.district_code,
        bench_filled(l.unit, c.report_id, c.serial, c.grid_code, c.community_code, c.town_code), l.level, l.accepted_at,
-       l.filed_at, l.closed_at, l.due_at, l.yellow_at, l.orange_at, l.red_at,
+       l.filed_at, l.closed_at, l.due_at, l.yellow_at, l.orange_at, l.red_at, l.next_act_at,
        bench_filled(l.state, c.report_id, c.serial, c.grid_code, c.community_code, c.town_code)::jsonb
 from bench_cases c
 join bench_lives l on l.life = c.life

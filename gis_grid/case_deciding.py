@@ -171,9 +171,9 @@ def _with_clocks(before: CaseState, after: CaseState, *, at: datetime, rules: Ca
         step = CaseClock(started_at=at, limit=str(limit)) if limit else None
         if after.request is not None and after.request.clock == "step":
             update["request"] = None  # more time was asked for a step that is over
-    is_retimed = after.paused != before.paused
+    is_retimed = after.paused != before.paused or before.is_untimed
     if step is not None and (step != before.step or is_retimed):
-        step = step.timed(rules.calendar, rules.thresholds, after.paused)
+        step = step.timed(rules.calendar, rules.thresholds, after.paused, acts=rules.acts)
     if after.whole != before.whole or is_retimed:
-        update["whole"] = after.whole.timed(rules.calendar, rules.thresholds, after.paused)
+        update["whole"] = after.whole.timed(rules.calendar, rules.thresholds, after.paused, acts=rules.acts)
     return after.model_copy(update={"step": step, **update})

@@ -10,8 +10,8 @@ from geoalchemy2.shape import to_shape
 from sqlalchemy.orm import Session
 
 from gis_grid.case_numbers import numbers_at
-from gis_grid.case_rules import CaseRules, Facts, PhotoFacts
-from gis_grid.case_side_steps import HandOver
+from gis_grid.case_rules import Addressee, CaseRules, Facts, PhotoFacts
+from gis_grid.case_side_steps import HandOver, Supervise
 from gis_grid.case_state import CaseLevel, CaseState, Responsibility, Stage
 from gis_grid.case_steps import Dispatch, Escalate, File, Handle, Return, RuleFinally, Step, Transfer
 from gis_grid.city import City
@@ -25,9 +25,10 @@ from gis_grid.reports import Report
 from gis_grid.routing import Proposal, Urgency, fallbacks, limits_for, route
 from gis_grid.routing import Step as Limited
 from gis_grid.rules import calendar_at, thresholds_at
+from gis_grid.supervision_acts import Act, Tells, acts_at
 from gis_grid.tenures import manager_of
 from gis_grid.territory import Grid, Level
-from gis_grid.units import UnitKind, the_unit
+from gis_grid.units import UnitKind, find_units, posts_of, the_unit
 
 # What a case that stands in a stage waits for; that step's limit runs then. A refusal stops no clock and starts none.
 WAITS_FOR = {
@@ -117,7 +118,27 @@ def _found_for(
             found = {"photo": _photo(session, state, step.after_photo, report, city=city, photos=photos, now=now)}
         case HandOver():
             found = {"responsible": responsible_at(session, grid, at=now)}
+        case Supervise():
+            found = {"told": addressees(session, step.act, state.unit, now=now)}
     return found
+
+
+def addressees(session: Session, act: Act, unit_code: str | None, *, now: datetime) -> tuple[Addressee, ...]:
+    """Who is told of an act in a case that is with a unit: units, and the post of whoever answers for that unit."""
+    tells = next((rule.tells for rule in acts_at(session, at=now) if rule.act is act), (Tells.UNIT,))
+    unit = find_units(session, [unit_code], at=now).get(unit_code) if unit_code else None
+    if unit is None:
+        return ()
+    found = []
+    if Tells.UNIT in tells:
+        found.append(Addressee(unit.code))
+    if Tells.PARENT in tells and unit.parent_code:
+        found.append(Addressee(unit.parent_code))
+    if Tells.FIRST_RESPONSIBLE in tells:
+        posts = posts_of(session, unit.code, at=now)
+        first = ((post, holder) for post, holder in posts if post.is_first_responsible)
+        found += [Addressee(unit.code, post.title, holder.id if holder else None) for post, holder in first]
+    return tuple(found)
 
 
 def _town_unit(session: Session, grid: Grid, *, now: datetime) -> str | None:
@@ -141,6 +162,7 @@ def rules_at(session: Session, state: CaseState, step: Step, *, city: City, now:
         steps={stage: limits[limited] for stage, limited in WAITS_FOR.items() if limited in limits},
         after_photo_m=numbers.after_photo_m,
         returns_before_ruling=numbers.returns_before_ruling,
+        acts=acts_at(session, at=now),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from gis_grid.case_state import CaseLevel, CaseState, Responsibility, Stage
 from gis_grid.clocks import Calendar, Limit, Thresholds
 from gis_grid.errors import InvalidInput
+from gis_grid.supervision_acts import ActRule
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class CaseRules:
         How far from the place the photo of the disposal may be taken.
     returns_before_ruling
         The refusal after which only a final ruling sends the case on.
+    acts
+        Which act of supervision falls due when.
     """
 
     calendar: Calendar
@@ -30,6 +33,7 @@ class CaseRules:
     steps: Mapping[Stage, Limit]
     after_photo_m: float = 200.0
     returns_before_ruling: int = 3
+    acts: tuple[ActRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,21 @@ class PhotoFacts:
     sha256: str
     distance_m: float | None
     taken_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """Who is told of an act of supervision: a unit, or with `post` the holder of a post in it.
+
+    Attributes
+    ----------
+    holder_id
+        Row of `post_holders`; None for a unit, and for a post that nobody holds.
+    """
+
+    unit: str
+    post: str | None = None
+    holder_id: int | None = None
 
 
 def _no_serial() -> str:
@@ -61,6 +80,8 @@ class Facts:
         What the placement says about whose ground it is; a refusal carries it.
     other
         The case to merge into.
+    told
+        Who is told of an act of supervision: units, and posts of units; never a phone.
     next_serial
         The next serial number of the day, taken only when the case is filed.
     """
@@ -75,4 +96,5 @@ class Facts:
     evidence: Mapping[str, Any] | None = None
     photo: PhotoFacts | None = None
     other: CaseState | None = None
+    told: tuple[Addressee, ...] = ()
     next_serial: Callable[[], str] = field(default=_no_serial)

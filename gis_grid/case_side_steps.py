@@ -1,14 +1,15 @@
 """The steps beside a case's way: merging, more time, suspension, void, hand-over, supervision; pure."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from gis_grid.case_rules import Facts
-from gis_grid.case_state import CaseClock, CaseState, Request, Stage
+from gis_grid.case_state import CaseClock, CaseState, ClockName, IssuedAct, Request, Stage
 from gis_grid.case_steps import FILED, AlreadyAsked, Changes, IllegalStep, LimitText, SamePerson, Step, Words
 from gis_grid.clocks import parse_limit
+from gis_grid.supervision_acts import Act
 
 S = Stage
 
@@ -206,16 +207,52 @@ class Relocate(Step):
 
 
 class Supervise(Step):
-    """提醒, 催办, 督办 or 问效, on record; never the same twice in one case."""
+    """提醒, 催办, 督办 or 问效, on record: issued once for a cause, which is one run of one clock.
+
+    Attributes
+    ----------
+    started_at
+        When the run began; that which goes on now without it.
+    """
 
     STAGES: ClassVar = FILED
     IS_FOR_SUSPENDED: ClassVar = True
     action: Literal["supervise"]
-    act: Literal["提醒", "催办", "督办", "问效"]
+    act: Act
     text: Words
+    clock: ClockName = ClockName.WHOLE
+    started_at: AwareDatetime | None = None
 
     def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
         """See `Step`."""
-        if self.act in state.acts:
-            raise IllegalStep(f"{self.act} was sent in this case already")
-        return {"acts": (*state.acts, self.act)}
+        run: CaseClock | None = getattr(state, self.clock)
+        if run is None or self.started_at not in {None, run.started_at}:
+            raise IllegalStep(f"clock: the {self.clock} has no clock that runs since {self.started_at or 'its start'}")
+        issued = IssuedAct(act=self.act, clock=self.clock, started_at=run.started_at)
+        if issued in state.issued:
+            raise IllegalStep(
+                f"{self.act} was issued already for the {self.clock} clock that runs since {run.started_at.isoformat()}"
+            )
+        return {"issued": (*state.issued, issued)}
+
+    def findings(self, facts: Facts) -> dict[str, Any]:
+        """Who was told."""
+        return {"told": [vars(one) for one in facts.told]}
+
+
+class Issue(Supervise):
+    """An act that fell due; made by the program's sweep, which says when that was."""
+
+    fell_due_at: AwareDatetime
+
+
+class Retime(Step):
+    """The acts of supervision of a case from before there were any are worked out; made by the program's sweep."""
+
+    STAGES: ClassVar = FILED
+    IS_FOR_SUSPENDED: ClassVar = True
+    action: Literal["retime"]
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        return {}

@@ -1,16 +1,17 @@
 """What a case is at one moment, and the events it is rebuilt from; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import reduce
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from gis_grid.clocks import Calendar, ChangeInstants, Light, Thresholds, change_instants, parse_limit
 from gis_grid.errors import Conflict
 from gis_grid.routing import Urgency
+from gis_grid.supervision_acts import Act, ActRule, act_instants
 
 
 class Stage(StrEnum):
@@ -52,6 +53,8 @@ class CaseClock(BaseModel):
         As `clocks.parse_limit` reads them.
     yellow_at, orange_at, red_at
         None while a pause without end keeps the light from coming on; `red_at` is the due time.
+    acts
+        When each act of supervision falls due; None where that was not worked out yet.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,24 +65,52 @@ class CaseClock(BaseModel):
     yellow_at: datetime | None = None
     orange_at: datetime | None = None
     red_at: datetime | None = None
+    acts: dict[Act, datetime | None] | None = None
 
     def timed(
-        self, calendar: Calendar, thresholds: Thresholds, paused: Iterable[tuple[datetime, datetime | None]]
+        self,
+        calendar: Calendar,
+        thresholds: Thresholds,
+        paused: Iterable[tuple[datetime, datetime | None]],
+        *,
+        acts: Sequence[ActRule] = (),
     ) -> Self:
-        """The clock with the instants of its lights worked out."""
-        found = change_instants(
-            self.started_at,
-            parse_limit(self.limit),
-            calendar,
-            thresholds,
-            paused=tuple(paused),
-            extended=[parse_limit(text) for text in self.extended],
+        """The clock with the instants of its lights and its acts of supervision worked out."""
+        pauses, limit = tuple(paused), parse_limit(self.limit)
+        extended = [parse_limit(text) for text in self.extended]
+        found = change_instants(self.started_at, limit, calendar, thresholds, paused=pauses, extended=extended)
+        due = act_instants(
+            self.started_at, limit, calendar, thresholds, paused=pauses, extended=extended, lights=found, rules=acts
         )
-        return self.model_copy(update=found._asdict())
+        return self.model_copy(update={**found._asdict(), "acts": due})
 
     def light(self, now: datetime) -> Light:
         """The light of this clock at a time."""
         return ChangeInstants(self.yellow_at, self.orange_at, self.red_at).light(now)
+
+
+class ClockName(StrEnum):
+    """Which of the two clocks of a case."""
+
+    STEP = "step"
+    WHOLE = "whole"
+
+
+class IssuedAct(BaseModel):
+    """An act of supervision that was issued, and its cause: one run of one clock."""
+
+    model_config = ConfigDict(frozen=True)
+
+    act: Act
+    clock: ClockName
+    started_at: datetime
+
+
+class DueAct(NamedTuple):
+    """An act that was not issued yet for a run of a clock, and when it falls due."""
+
+    due_at: datetime
+    issued: IssuedAct
 
 
 class Request(BaseModel):
@@ -121,6 +152,8 @@ class CaseState(BaseModel):
         A final ruling named the unit: it cannot return the case.
     paused
         When both clocks stood still.
+    issued
+        Acts of supervision, each with its cause.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -156,7 +189,7 @@ class CaseState(BaseModel):
     whole: CaseClock | None = None
     merged_into: str | None = None
     satisfaction: str | None = None
-    acts: tuple[str, ...] = ()
+    issued: tuple[IssuedAct, ...] = ()
 
     @property
     def is_question(self) -> bool:
@@ -178,6 +211,33 @@ class CaseState(BaseModel):
                 for name in ChangeInstants._fields
             )
         )
+
+    @property
+    def next_act_at(self) -> datetime | None:
+        """When the next act of supervision falls due; None when none will."""
+        return min((act.due_at for act in self._acts()), default=None)
+
+    @property
+    def is_untimed(self) -> bool:
+        """Whether it was filed before acts of supervision were worked out, and still is at work."""
+        return self.stage.is_open and any(clock is not None and clock.acts is None for clock in (self.step, self.whole))
+
+    def due_acts(self, now: datetime) -> list[DueAct]:
+        """The acts that have fallen due and were not issued yet, in the order they fell due."""
+        order = list(Act)
+        due = [act for act in self._acts() if act.due_at <= now]
+        return sorted(due, key=lambda act: (act.due_at, order.index(act.issued.act), act.issued.clock))
+
+    def _acts(self) -> Iterator[DueAct]:
+        """The acts still to be issued; a run that is over, and a case that has ended, have none."""
+        if not self.stage.is_open:
+            return
+        named = ((ClockName.STEP, self.step), (ClockName.WHOLE, self.whole))
+        for name, clock in ((name, clock) for name, clock in named if clock is not None):
+            for act, at in (clock.acts or {}).items():
+                issued = IssuedAct(act=act, clock=name, started_at=clock.started_at)
+                if at is not None and issued not in self.issued:
+                    yield DueAct(at, issued)
 
 
 class CaseEvent(BaseModel):

@@ -21,6 +21,7 @@ from gis_grid.dated import one_of
 from gis_grid.errors import Conflict, NotFound
 from gis_grid.event_types import EventType
 from gis_grid.instants import LAST
+from gis_grid.notices import Notice, notice_rows
 from gis_grid.reports import Report, the_report
 from gis_grid.routing import Urgency
 from gis_grid.territory import Grid, ground_of
@@ -40,6 +41,8 @@ class Case(Base):
         When the first of its two clocks runs out; the year 2101 while none runs.
     yellow_at, orange_at, red_at
         When its light changes: the earlier of its two clocks.
+    next_act_at
+        When its next act of supervision falls due.
     state
         `CaseState` as JSON; equal to the replay of `case_events`.
     """
@@ -70,6 +73,7 @@ class Case(Base):
     yellow_at: Mapped[datetime | None]
     orange_at: Mapped[datetime | None]
     red_at: Mapped[datetime | None]
+    next_act_at: Mapped[datetime | None]
     state: Mapped[dict[str, Any]]
 
     report: Mapped[Report] = relationship(foreign_keys=[report_id])
@@ -90,6 +94,7 @@ class Case(Base):
             sa.Index(f"ix_cases_open_{name}", column, "due_at", "id", postgresql_where=sa.text("closed_at is null"))
             for name, column in (("community", "community_code"), ("town", "town_code"), ("unit", "unit"))
         ),
+        sa.Index("ix_cases_next_act", "next_act_at", "id", postgresql_where=sa.text("closed_at is null")),
         sa.Index("ix_cases_accepted_at", "accepted_at", "id"),
         sa.Index("ix_cases_grid_accepted_at", "grid_code", "accepted_at", "id"),
         sa.CheckConstraint(one_of("stage", Stage), name="stage"),
@@ -125,6 +130,7 @@ class Case(Base):
         self.accepted_at, self.filed_at, self.closed_at = state.accepted_at, state.filed_at, state.closed_at
         self.yellow_at, self.orange_at, self.red_at = lights
         self.due_at = lights.red_at or NEVER_DUE
+        self.next_act_at = state.next_act_at
 
 
 class CaseLogEntry(Base):
@@ -145,7 +151,18 @@ class CaseLogEntry(Base):
     channel: Mapped[str]
     request_id: Mapped[str]
 
-    __table_args__ = (sa.Index("ix_case_events_at", "at", postgresql_using="brin"),)
+    # By due time as it is written, so that the runs of clocks that ran out in a period are found without the others.
+    __table_args__ = (
+        sa.Index("ix_case_events_at", "at", postgresql_using="brin"),
+        *(
+            sa.Index(
+                f"ix_case_events_{clock}_due",
+                sa.text(f"((changed -> '{clock}'::text) ->> 'red_at'::text)"),
+                postgresql_where=sa.text(f"((changed -> '{clock}'::text) ->> 'red_at'::text) is not null"),
+            )
+            for clock in ("step", "whole")
+        ),
+    )
 
     @property
     def event(self) -> CaseEvent:
@@ -223,7 +240,7 @@ def accept_report(
         district_code=ground[-1],
         is_synthetic=report.is_synthetic,
     )
-    _store(session, case, replay([event]), event, by=by)
+    store_steps(session, [(case, replay([event]), event)], by=by)
     return case
 
 
@@ -319,17 +336,24 @@ def log_step(
     other = others[0].read_state() if others else None
     facts = facts_for(session, state, step, case.report, case.grid, other=other, city=city, photos=photos, now=now)
     after, event = decide(state, step, who=by.who, at=now, facts=facts)
-    _store(session, case, after, event, by=by)
+    store_steps(session, [(case, after, event)], by=by)
     return event
 
 
-def _store(session: Session, case: Case, state: CaseState, event: CaseEvent, *, by: By) -> None:
-    """Write a state and the event that led to it, and tell whoever listens once the transaction is committed."""
-    case.write_state(state)
-    session.add(case)
+def store_steps(session: Session, steps: Sequence[tuple[Case, CaseState, CaseEvent]], *, by: By) -> None:
+    """Write states and the events that led to them, and tell whoever listens once the transaction is committed.
+
+    Several steps of one case come in their order. Whoever a step tells gets a notice in the same transaction.
+    """
+    for case, state, _ in steps:
+        case.write_state(state)
+        session.add(case)
     session.flush()
-    session.execute(sa.insert(CaseLogEntry), [_log_row(case.id, event, by)])
-    session.execute(sql("notify_case"), {"channel": CHANNEL, "case_id": case.id})
+    session.execute(sa.insert(CaseLogEntry), [_log_row(case.id, event, by) for case, _, event in steps])
+    notices = [row for case, _, event in steps for row in notice_rows(case.id, event)]
+    if notices:
+        session.execute(sa.insert(Notice), notices)
+    session.execute(sql("notify_cases"), {"channel": CHANNEL, "case_ids": sorted({case.id for case, _, _ in steps})})
 
 
 def _log_row(case_id: int, event: CaseEvent, by: By) -> dict[str, Any]:

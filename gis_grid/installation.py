@@ -26,6 +26,7 @@ from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
     rules,
     seen_shares,
     sign_in,
+    supervision,
     teams,
     tenures,
     track_keeping,

@@ -31,12 +31,21 @@ from gis_grid.dated import Dated, Loaded, Stretch, one_at_a_time, one_of, store_
 from gis_grid.errors import NotFound
 from gis_grid.event_types import EventType
 from gis_grid.routing import ExchangeRule, RoutingRule, StepLimit, read_exchange, read_limits, read_routing
+from gis_grid.score_weights import ScoreWeight, read_weights
+from gis_grid.supervision_acts import SupervisionAct, read_acts
 from gis_grid.unit_files import Numbered, grounds, read_code_templates, read_hotlines, read_posts, read_units
 from gis_grid.units import Hotline, Post, Unit
 
 LOADING_RULES = 1003  # advisory lock: one load at a time
 DEFAULT = CITIES / "default"
 KEPT_CALENDARS = 16
+
+# Tables whose files name nothing that is in another file.
+BY_THEMSELVES = {
+    CaseNumber: ("case_numbers.csv", read_numbers),
+    ScoreWeight: ("score_weights.csv", read_weights),
+    SupervisionAct: ("supervision_acts.csv", read_acts),
+}
 
 
 class WorkDay(Base):
@@ -149,10 +158,11 @@ def read_rules(session: Session, city: City, folder: Path, *, now: datetime) -> 
         dated[StepLimit] = read_limits(folder / "limits.csv", types, zone=zone)
     if (folder / "exchange_110.csv").is_file():
         dated[ExchangeRule] = read_exchange(folder / "exchange_110.csv", zone=zone)
-    if (folder / "case_numbers.csv").is_file():
-        dated[CaseNumber] = read_numbers(folder / "case_numbers.csv", zone=zone)
     if (folder / "joint_leads.csv").is_file():
         dated[JointLead] = read_leads(folder / "joint_leads.csv", codes, zone=zone)
+    for table, (name, read) in BY_THEMSELVES.items():
+        if (folder / name).is_file():
+            dated[table] = read(folder / name, zone=zone)
     dated |= dict(_calendar_rules(folder, zone))
     days = tuple(read_days(folder / "calendar.csv")) if (folder / "calendar.csv").is_file() else None
     return Rules(dated, days)

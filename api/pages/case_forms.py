@@ -14,12 +14,13 @@ from api.pages.words import message
 from gis_grid.case_deciding import AnyStep, permission_for
 from gis_grid.case_facts import propose, responsible_at
 from gis_grid.case_numbers import numbers_at
-from gis_grid.case_state import CaseLevel, CaseState, Stage
+from gis_grid.case_state import CaseLevel, CaseState, ClockName, IssuedAct, Stage
 from gis_grid.case_steps import Duty, ReturnReason, Satisfaction, Step
 from gis_grid.cases import Case
 from gis_grid.clocks import parse_limit
 from gis_grid.permissions import Caller, Permission
 from gis_grid.routing import Urgency
+from gis_grid.supervision_acts import Act
 from gis_grid.units import Unit, UnitKind, units_at
 
 Kind = Literal["area", "line", "choice", "unit", "check", "photo", "amount"]
@@ -32,7 +33,6 @@ WAY = (
     "answer", "close", "return",
 )  # fmt: skip
 BESIDE = ("transfer", "merge", "ask_extension", "ask_suspension", "supervise", "hand_over", "reopen", "void")
-SUPERVISION = ("提醒", "催办", "督办", "问效")
 NAMED_UNITS = (UnitKind.SUB_CENTRE, UnitKind.TEAM, UnitKind.STATION, UnitKind.SQUAD, UnitKind.COMMUNITY_WORKSTATION)
 
 
@@ -123,9 +123,17 @@ def follows(state: CaseState, action: str, *, who: str, returns_before_ruling: i
         "ask_extension": not is_asked,
         "ask_suspension": not is_asked,
         "resume": state.is_suspended,
-        "supervise": len(state.acts) < len(SUPERVISION),
+        "supervise": bool(_unissued(state)),
     }
     return tests.get(action, True)
+
+
+def _unissued(state: CaseState) -> list[str]:
+    """The acts that may still be issued by hand, which are for the present run of the whole clock."""
+    if state.whole is None:
+        return []
+    run = IssuedAct(act=Act.REMIND, clock=ClockName.WHOLE, started_at=state.whole.started_at)
+    return [act for act in Act if run.model_copy(update={"act": act}) not in state.issued]
 
 
 def _hint(state: CaseState, action: str) -> str:
@@ -156,7 +164,7 @@ def _fields(session: Session, case: Case, state: CaseState, action: str, *, now:
             _unit(session, case, now=now), REASON, Field("reference", SAID["reference"], "line", is_required=False),
         ),
         "ask_extension": lambda: _extension(state),
-        "supervise": lambda: (_choice("act", [act for act in SUPERVISION if act not in state.acts]), TEXT),
+        "supervise": lambda: (_choice("act", _unissued(state)), TEXT),
         "hand_over": lambda: _hand_over(session, case, state, now=now),
     }.get(action)  # fmt: skip
     return made() if made else _plain_fields(state, action)

@@ -27,6 +27,12 @@ app = typer.Typer(
             "blind_spots:list_",
             "List the blind spots of four kinds, worst first: where, how large, since when, why, and who answers.",
         ),
+        Lazy(
+            "bulletin",
+            "bulletin:bulletin",
+            "Write the bulletin of the cases that turned red in a period, by unit and person.",
+        ),
+        Lazy("assess", "assess:assess_month", "Recompute the indicators and scores of a month from the log of cases."),
         Lazy("assign", "assign:assign", "Place a file of points in a file of grids, without any database."),
         Lazy(
             "backup", "run:backup_all", "Write database and photos into one file, while the service may go on working."
@@ -212,6 +218,13 @@ app.add_typer(
             "patrol_teams:gaps",
             "List the minutes of the week in which a grid or block has nobody out; exit code 1 when there are any.",
         ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Acts of supervision: 提醒, 催办, 督办, 问效."),
+    name="supervise",
+    cls=group_of(
+        Lazy("sweep", "supervise:sweep", "Issue every act of supervision that has fallen due, once for its cause."),
     ),
 )
 app.add_typer(

@@ -27,6 +27,7 @@ from gis_grid.patrol_rules import load_patrol_rules
 from gis_grid.permissions import EVERYWHERE
 from gis_grid.seen import roll_up
 from gis_grid.settings import Settings
+from gis_grid.sweeping import keep_sweeping
 from gis_grid.territory import layer_in_force
 
 
@@ -67,7 +68,8 @@ def serve(
                 proxy_headers=False,  # `api.proxies` believes those that the settings name
                 timeout_graceful_shutdown=10,
             )
-            _Announcing(config, installation).run(sockets=[listener])
+            with keep_sweeping(installation):
+                _Announcing(config, installation).run(sockets=[listener])
     except KeyboardInterrupt:
         err.print("stopped")
 

@@ -53,6 +53,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
     ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/assessment"): P.SEE_ASSESSMENT,
+    ("GET", "/api/v1/assessment/rows"): P.SEE_ASSESSMENT,
+    ("GET", "/api/v1/bulletin"): P.SEE_ASSESSMENT,
     ("GET", "/api/v1/cases"): P.SEE_PUBLIC,
     ("GET", "/api/v1/cases/duplicates"): P.ACCEPT,
     ("GET", "/api/v1/cases/lights"): P.SEE_PUBLIC,
@@ -69,6 +72,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/locate"): P.SEE_PUBLIC,
     ("GET", "/api/v1/public/busy-squares"): P.SEE_PUBLIC,
     ("GET", "/api/v1/public/counts"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/notices"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
@@ -83,6 +87,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
     ("POST", "/api/v1/joint-operations"): P.DISPATCH,
     ("POST", "/api/v1/public/progress"): P.SEE_PUBLIC,
+    ("POST", "/api/v1/notices/{notice_id}/read"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/reports"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/batch"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/{report_id}/photos"): P.SEE_PHOTOS,
@@ -102,6 +107,7 @@ ALLOWED: dict[Permission, set[Role]] = {
     P.SEND_TRACK: {Role.VOLUNTEER, Role.PATROLLER, Role.GRID_MANAGER, Role.ADMINISTRATOR},
     P.READ_TRACKS: {Role.SUPERVISOR, Role.ADMINISTRATOR},
     P.PLACE_REPORT: {Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.ADMINISTRATOR},
+    P.SEE_ASSESSMENT: {Role.GRID_MANAGER, Role.SUPERVISOR, Role.PLANNER, Role.ADMINISTRATOR},
     P.ACCEPT: {Role.OPERATOR, Role.GRID_MANAGER},
     P.DISPATCH: {Role.DISPATCHER},
     P.TAKE: {Role.PATROLLER, Role.GRID_MANAGER, Role.HANDLER},
@@ -114,18 +120,27 @@ LISTS = {
     ("GET", "/api/v1/cases/duplicates"),
     ("GET", "/api/v1/joint-operations"),
     ("GET", "/api/v1/joint-operations/{operation_id}"),
+    ("GET", "/api/v1/notices"),
+    ("POST", "/api/v1/notices/{notice_id}/read"),
+    ("GET", "/api/v1/bulletin"),
+    ("GET", "/api/v1/assessment"),
+    ("GET", "/api/v1/assessment/rows"),
 }
 # What the step of `call` needs; every step by every role is in tests/api/test_cases.py.
 STEPS = {("POST", "/api/v1/cases/{case}/steps"): P.TAKE, ("POST", "/cases/{case}/steps"): P.TAKE}
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
-SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.SEND_TRACK, P.READ_TRACKS}
+SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE}
+SCOPED |= {P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT}
 POINT = {"lon": 121.4005, "lat": 31.1022}
 SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
-QUERIES = {
+QUERIES: dict[str, dict[str, Any]] = {
     "/api/v1/locate": POINT,
     "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"},
     "/api/v1/tracks": SPAN,
+    "/api/v1/assessment": {"month": "2026-03"},
+    "/api/v1/assessment/rows": {"month": "2026-03", "key": "x"},
+    "/api/v1/bulletin": {"since": "2026-03-01", "until": "2026-03-31"},
 }
 TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
 ANYWHERE = {P.SEND_TRACK}  # wherever the role counts
@@ -161,6 +176,7 @@ def there(client: TestClient, session: Session) -> dict[str, str]:
         "code": GRID,
         "case": case.name,
         "operation_id": "1",
+        "notice_id": "1",
     }
 
 

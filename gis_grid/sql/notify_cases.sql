@@ -1,4 +1,4 @@
--- A row is one notification, sent when the transaction commits: where a case stands now, for whoever listens.
+-- A row is one notification, sent when the transaction commits: where one of some cases stands now, for whoever listens.
 select pg_notify(
     :channel,
     json_build_object(
@@ -8,4 +8,4 @@ select pg_notify(
     )::text
 )
 from cases
-where id = :case_id
+where id = any(:case_ids)

@@ -1,0 +1,58 @@
+"""The assessment over HTTP: who sees whose figures, and the rows behind them."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
+
+from gis_grid.permissions import Grant, Role, Scope, ScopeKind
+from tests.builders import NOW, add_signed_in, bearer
+from tests.stored_cases import TEAM, Desk
+
+
+@pytest.fixture
+def clock() -> Callable[[], datetime]:
+    return lambda: NOW + timedelta(days=60)
+
+
+@pytest.fixture(autouse=True)
+def people(session: Session, tmp_path: Path) -> None:
+    Desk(session, tmp_path).closed()
+    add_signed_in(session, "supervisor", [Grant(Role.SUPERVISOR)])
+    add_signed_in(session, "town", [Grant(Role.SUPERVISOR, Scope(ScopeKind.AREA, "310112001"))])
+
+
+def test_the_figures_of_a_unit_and_the_rows_of_the_log_behind_them(client: TestClient) -> None:
+    answer = client.get("/api/v1/assessment?month=2026-03", headers=bearer("town")).json()
+    rows = client.get(f"/api/v1/assessment/rows?month=2026-03&key={TEAM}&measure=close", headers=bearer("town")).json()
+
+    (team,) = [row for row in answer["rows"] if row["key"] == TEAM]
+    assert team["indicators"]["closing_rate"] == {"numerator": 1, "denominator": 1, "share": 1.0, "percent": "100.00"}
+    assert team["official"]["platform_share"] == 0.5
+    assert answer["shrunk"]["method"].startswith("empirical Bayes")
+    assert [(row["measure"], row["seq"], row["is_done"], row["who"]) for row in rows] == [("close", 10, True, None)]
+
+
+def test_figures_of_persons_are_for_roles_that_count_everywhere(client: TestClient) -> None:
+    paths = ("/api/v1/assessment?month=2026-03&by=person", "/api/v1/assessment/rows?month=2026-03&by=person&key=x")
+
+    statuses = [client.get(path, headers=bearer(who)).status_code for path in paths for who in ("town", "supervisor")]
+
+    assert statuses == [403, 200, 403, 200]
+
+
+def test_the_figures_come_as_csv(client: TestClient) -> None:
+    answer = client.get("/api/v1/assessment?month=2026-03&by=town&format=csv", headers=bearer("town"))
+
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert "310112001,江川路街道,closing_rate,结案率,1,1,100.00" in answer.text
+
+
+@pytest.mark.parametrize(
+    "query", ["month=2026-13", "month=0000-01", "month=9999-12", "month=x", "", "month=2026-03&by=x"]
+)
+def test_a_month_or_a_grouping_that_is_none_is_refused(client: TestClient, query: str) -> None:
+    assert client.get(f"/api/v1/assessment?{query}", headers=bearer("supervisor")).status_code == 422
