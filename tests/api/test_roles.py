@@ -55,6 +55,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/cases/{case}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/cases/{case}/proposal"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/exchange/{peer}/balance"): P.ACCEPT,
+    ("GET", "/api/v1/exchange/{peer}/differences"): P.ACCEPT,
     ("GET", "/api/v1/events"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids/{code}"): P.SEE_PUBLIC,
@@ -69,7 +71,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/units"): P.SEE_PUBLIC,
     ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
     ("POST", "/api/v1/cases"): P.ACCEPT,
+    ("POST", "/api/v1/cases/{case}/pass-up"): P.TRANSFER,
     ("POST", "/api/v1/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
+    ("POST", "/api/v1/exchange/{peer}/messages"): P.ACCEPT,
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
     ("POST", "/api/v1/joint-operations"): P.DISPATCH,
     ("POST", "/api/v1/public/progress"): P.SEE_PUBLIC,
@@ -92,6 +96,7 @@ ALLOWED: dict[Permission, set[Role]] = {
     P.ACCEPT: {Role.OPERATOR, Role.GRID_MANAGER},
     P.DISPATCH: {Role.DISPATCHER},
     P.TAKE: {Role.PATROLLER, Role.GRID_MANAGER, Role.HANDLER},
+    P.TRANSFER: {Role.GRID_MANAGER, Role.DISPATCHER, Role.SUPERVISOR},
 }
 # Open to who holds the permission anywhere; what is out of their scope is left out of the answer or shown as the public.
 LISTS = {
@@ -100,13 +105,16 @@ LISTS = {
     ("GET", "/api/v1/joint-operations"),
     ("GET", "/api/v1/joint-operations/{operation_id}"),
 }
+# For those whose role counts everywhere: what lies in no grid, and what other systems send for the whole district.
+WHOLE = ("/staff/unplaced", "/api/v1/exchange/")
 # What the step of `call` needs; every step by every role is in tests/api/test_cases.py.
 STEP = ("POST", "/api/v1/cases/{case}/steps")
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
-SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE}
+SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.TRANSFER}
 POINT = {"lon": 121.4005, "lat": 31.1022}
 QUERIES = {"/api/v1/locate": POINT, "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"}}
+QUERIES |= {f"/api/v1/exchange/{{peer}}/{what}": {"day": "2026-03-02"} for what in ("balance", "differences")}
 TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
 
 
@@ -139,6 +147,7 @@ def there(client: TestClient, session: Session) -> dict[str, str]:
         "code": GRID,
         "case": case.name,
         "operation_id": "1",
+        "peer": "110",
     }
 
 
@@ -152,6 +161,8 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         "/api/v1/reports/{report_id}/placement": {"json": {"grid_code": GRID, "reason": "x"}},
         "/api/v1/cases": {"json": {"report_id": there["report_id"]}},
         "/api/v1/cases/{case}/steps": {"json": {"action": "take", "expected_seq": 1}},
+        "/api/v1/cases/{case}/pass-up": {"json": {"reason": "x"}},
+        "/api/v1/exchange/{peer}/messages": {"content": b"{}"},
         "/api/v1/hotline/calls": {"json": CALL | {"is_other": True}},
         "/api/v1/joint-operations": {
             "json": {
@@ -192,7 +203,7 @@ def test_each_role_may_call_what_the_table_says_and_nothing_else(
             for (method, path), asked in (walked | {STEP: P.TAKE}).items():
                 if (method, path) in NOT_WALKED or path.endswith("sign-in"):
                     continue
-                is_queue = path.startswith("/staff/unplaced")
+                is_queue = path.startswith(WHOLE)
                 is_in_scope = where == "everywhere" or (where == "here" and not is_queue) or (method, path) in LISTS
                 may = asked not in SCOPED or (role in ALLOWED[asked] and is_in_scope)
                 status = call(client, method, path, there, bearer(login))
