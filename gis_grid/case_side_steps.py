@@ -187,6 +187,23 @@ class JoinOperation(Step):
         return {}
 
 
+class Exchanged(Step):
+    """What went to or came from 110 or the city about the case; made by the program with the message."""
+
+    STAGES: ClassVar = frozenset(Stage)
+    IS_FOR_SUSPENDED: ClassVar = True
+    action: Literal["exchange"]
+    peer: str
+    message: str
+    what: Literal["came_from", "passed_up", "received", "returned", "refused", "answered"]
+    reference: str | None = None
+    text: str | None = None
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        return {}
+
+
 class Relocate(Step):
     """The case's place lies in another grid of a new layer; made by the program when that layer is activated.
 

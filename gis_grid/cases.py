@@ -20,6 +20,7 @@ from gis_grid.database import Base, By, sql
 from gis_grid.dated import one_of
 from gis_grid.errors import Conflict, NotFound
 from gis_grid.event_types import EventType
+from gis_grid.exchange import tell_back
 from gis_grid.instants import LAST
 from gis_grid.notices import Notice, notice_rows
 from gis_grid.reports import Report, the_report
@@ -315,6 +316,7 @@ def take_step(
             f"you saw step {step.expected_seq}"
         )
     event = log_step(session, cases, step, city=city, photos=photos, by=by, now=now)
+    tell_back(session, case.id, case.name, event, now=now)
     if isinstance(step, Merge):
         state = case.read_state()
         absorb = Absorb(

@@ -17,6 +17,7 @@ from gis_grid.dated import one_of
 from gis_grid.duplicates import Likely, likely_duplicates
 from gis_grid.errors import Conflict, GridError, InvalidInput
 from gis_grid.event_types import the_event_type
+from gis_grid.exchange import MessageKind, enqueue, request_content
 from gis_grid.reports import NewReport, Report, Source, file_reports
 from gis_grid.routing import Alarm, Desk, Urgency, exchange_110, exchange_table
 from gis_grid.territory import Level, ground_of, the_area
@@ -118,8 +119,9 @@ def take_call(
 ) -> TakenCall:
     """Store a call and its report, and accept and file its case; sent again, it is answered with what is stored.
 
-    A call that is for 110 is kept and becomes no case here. One that is the same as a case ends in that case, which
-    keeps whoever reported first. One whose point lies in no grid waits for somebody to place it.
+    A call that is for 110 is kept, put into the outbox for 110, and becomes no case here. One that is the same as a
+    case ends in that case, which keeps whoever reported first. One whose point lies in no grid waits for somebody to
+    place it.
 
     Raises
     ------
@@ -151,6 +153,8 @@ def take_call(
     )
     session.add(call)
     session.flush()
+    if desk is Desk.POLICE:
+        _hand_over(session, record, report, now=now)
     is_ours = desk is Desk.CENTRE and report.grid is not None
     case = _open(session, record, city=city, photos=photos, by=by, now=now) if is_ours else None
     return TakenCall(call, report, case, is_new=True)
@@ -158,6 +162,13 @@ def take_call(
 
 def _desk(session: Session, record: CallRecord, *, now: datetime) -> Desk:
     return exchange_110(exchange_table(session, at=now), is_police=record.is_police, alarm=record.alarm)
+
+
+def _hand_over(session: Session, record: CallRecord, report: Report, *, now: datetime) -> None:
+    content = request_content(
+        report, reference=str(report.id), is_police=record.is_police, alarm=record.alarm, urgency=record.urgency
+    )
+    enqueue(session, "110", MessageKind.REQUEST, content, report_id=report.id, now=now)
 
 
 def _offer(session: Session, record: CallRecord, *, now: datetime) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gis_grid.exchange_peers import Peer, PeerName
+
 
 def _split(given: object) -> object:
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
@@ -36,6 +38,8 @@ class Settings(BaseSettings):
         How many reports one address may send without signing in.
     sign_ins_per_quarter_hour
         How many passwords one address may try.
+    exchange_peers
+        JSON, name → url, key and perhaps token, of those that cases are exchanged with: 110, 12345.
     """
 
     model_config = SettingsConfigDict(env_prefix="GIS_GRID_")
@@ -48,3 +52,4 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = ()
     anonymous_reports_per_hour: int = 30
     sign_ins_per_quarter_hour: int = 20
+    exchange_peers: dict[PeerName, Peer] = {}

@@ -251,6 +251,18 @@ app.add_typer(
     ),
 )
 app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Messages to and from 110 and the city."),
+    name="exchange",
+    cls=group_of(
+        Lazy("send", "exchange:send", "Send what waits in the outbox and is due, each message once."),
+        Lazy(
+            "balance",
+            "exchange:balance",
+            "Say what was sent on a day and what became of it; exit code 1 where the peer says something else.",
+        ),
+    ),
+)
+app.add_typer(
     typer.Typer(no_args_is_help=True, help="Draw a map into one HTML file that opens with no network."),
     name="map",
     cls=group_of(

@@ -21,6 +21,7 @@ from gis_grid.cli.options import City, err, out, settings
 from gis_grid.demo import fill_with_demo
 from gis_grid.demo_accounts import add_demo_accounts
 from gis_grid.errors import InvalidInput
+from gis_grid.exchange_sending import sending
 from gis_grid.installation import Installation, by_system, open_database, open_installation, utc_now
 from gis_grid.layers import load_layer_file
 from gis_grid.patrol_rules import load_patrol_rules
@@ -68,7 +69,7 @@ def serve(
                 proxy_headers=False,  # `api.proxies` believes those that the settings name
                 timeout_graceful_shutdown=10,
             )
-            with keep_sweeping(installation):
+            with keep_sweeping(installation), sending(installation):
                 _Announcing(config, installation).run(sockets=[listener])
     except KeyboardInterrupt:
         err.print("stopped")

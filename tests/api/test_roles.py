@@ -64,6 +64,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/cases/{case}/proposal"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/blind-spots"): P.SEE_PUBLIC,
     ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/exchange/{peer}/balance"): P.ACCEPT,
+    ("GET", "/api/v1/exchange/{peer}/differences"): P.ACCEPT,
     ("GET", "/api/v1/events"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids/{code}"): P.SEE_PUBLIC,
@@ -83,7 +85,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/cases/waiting/{report_id}"): P.ACCEPT,
     ("POST", "/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/cases"): P.ACCEPT,
+    ("POST", "/api/v1/cases/{case}/pass-up"): P.TRANSFER,
     ("POST", "/api/v1/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
+    ("POST", "/api/v1/exchange/{peer}/messages"): P.ACCEPT,
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
     ("POST", "/api/v1/joint-operations"): P.DISPATCH,
     ("POST", "/api/v1/public/progress"): P.SEE_PUBLIC,
@@ -111,6 +115,7 @@ ALLOWED: dict[Permission, set[Role]] = {
     P.ACCEPT: {Role.OPERATOR, Role.GRID_MANAGER},
     P.DISPATCH: {Role.DISPATCHER},
     P.TAKE: {Role.PATROLLER, Role.GRID_MANAGER, Role.HANDLER},
+    P.TRANSFER: {Role.GRID_MANAGER, Role.DISPATCHER, Role.SUPERVISOR},
 }
 # Open to who holds the permission anywhere; what is out of their scope is left out of the answer or shown as the public.
 LISTS = {
@@ -126,11 +131,13 @@ LISTS = {
     ("GET", "/api/v1/assessment"),
     ("GET", "/api/v1/assessment/rows"),
 }
+# For those whose role counts everywhere: what lies in no grid, and what other systems send for the whole district.
+WHOLE = ("/staff/unplaced", "/api/v1/exchange/")
 # What the step of `call` needs; every step by every role is in tests/api/test_cases.py.
 STEPS = {("POST", "/api/v1/cases/{case}/steps"): P.TAKE, ("POST", "/cases/{case}/steps"): P.TAKE}
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
-SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE}
+SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.TRANSFER}
 SCOPED |= {P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT}
 POINT = {"lon": 121.4005, "lat": 31.1022}
 SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
@@ -142,6 +149,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "/api/v1/assessment/rows": {"month": "2026-03", "key": "x"},
     "/api/v1/bulletin": {"since": "2026-03-01", "until": "2026-03-31"},
 }
+QUERIES |= {f"/api/v1/exchange/{{peer}}/{what}": {"day": "2026-03-02"} for what in ("balance", "differences")}
 TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
 ANYWHERE = {P.SEND_TRACK}  # wherever the role counts
 CHUNK = {"track": "t", "sequence": 0, "epoch_s": [NOW.timestamp()], "lon": [121.4005], "lat": [31.1022]}
@@ -177,6 +185,7 @@ def there(client: TestClient, session: Session) -> dict[str, str]:
         "case": case.name,
         "operation_id": "1",
         "notice_id": "1",
+        "peer": "110",
     }
 
 
@@ -191,6 +200,8 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         "/api/v1/cases": {"json": {"report_id": there["report_id"]}},
         "/api/v1/cases/{case}/steps": {"json": {"action": "take", "expected_seq": 1}},
         "/cases/{case}/steps": {"data": {"action": "take", "expected_seq": "1"}},
+        "/api/v1/cases/{case}/pass-up": {"json": {"reason": "x"}},
+        "/api/v1/exchange/{peer}/messages": {"content": b"{}"},
         "/api/v1/hotline/calls": {"json": CALL | {"is_other": True}},
         "/api/v1/joint-operations": {
             "json": {
@@ -232,7 +243,7 @@ def test_each_role_may_call_what_the_table_says_and_nothing_else(
             for (method, path), asked in (walked | STEPS).items():
                 if (method, path) in NOT_WALKED or path.endswith("sign-in"):
                     continue
-                is_everywhere_only = path.startswith("/staff/unplaced") or asked is P.READ_TRACKS
+                is_everywhere_only = path.startswith(WHOLE) or asked is P.READ_TRACKS
                 is_anywhere = asked in ANYWHERE or (method, path) in LISTS
                 is_in_scope = where == "everywhere" or is_anywhere or (where == "here" and not is_everywhere_only)
                 may = asked not in SCOPED or (role in ALLOWED[asked] and is_in_scope)

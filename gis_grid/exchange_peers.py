@@ -1,0 +1,55 @@
+"""Whom this centre exchanges cases with, as the settings name them; pure."""
+
+import ipaddress
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+PeerName = Literal["110", "12345"]
+PEERS: tuple[PeerName, ...] = ("110", "12345")
+KEY_CHARS = 32
+
+
+def _safe_url(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.username is not None or parts.query or parts.fragment or not host:
+        raise ValueError(f"url {url!r}: expected https://host/path, without user, query and fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ValueError(f"url {url!r}: only https is safe over a network; http is for this machine alone")
+    _ = parts.port  # a ValueError that names it, where it is none
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _long_key(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < KEY_CHARS:
+        raise ValueError(f"key: shorter than {KEY_CHARS} characters; make one with `openssl rand -hex 32`")
+    return key
+
+
+class Peer(BaseModel):
+    """The other side of an exchange.
+
+    Attributes
+    ----------
+    url
+        Where it takes messages: `{url}/messages` and `{url}/balance`.
+    key
+        What messages are signed with, both ways.
+    token
+        What it wants as `Authorization: Bearer`, where it wants one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: Annotated[str, AfterValidator(_safe_url)]
+    key: Annotated[SecretStr, AfterValidator(_long_key)]
+    token: Annotated[SecretStr, Field(min_length=1)] | None = None
