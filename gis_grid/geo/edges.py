@@ -58,7 +58,9 @@ class LooseVertex:
 
 def ring_segments(polygons: npt.NDArray[np.object_]) -> Segments:
     """Every edge of (multi)polygons, zero-length ones left out."""
-    rings, polygon_of_ring = shapely.get_rings(shapely.orient_polygons(polygons), return_index=True)
+    parts, polygon_of_part = shapely.get_parts(polygons, return_index=True)
+    rings, part_of_ring = shapely.get_rings(shapely.orient_polygons(parts), return_index=True)
+    polygon_of_ring = polygon_of_part[part_of_ring]
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     is_edge = (ring[1:] == ring[:-1]) & (xy[1:] != xy[:-1]).any(axis=1)
     return Segments(xy[:-1][is_edge], xy[1:][is_edge], polygon_of_ring[ring[:-1][is_edge]])

@@ -245,6 +245,18 @@ def test_a_vertex_that_the_neighbour_lacks_is_an_unmatched_edge_of_width_zero():
     assert is_at(fault, 200, 150)
 
 
+def test_a_vertex_that_a_neighbour_of_several_parts_lacks_is_an_unmatched_edge():
+    shapes = squares()
+    shapes[4] = polygon((100, 100), (200, 100), (200, 150), (200, 200), (100, 200))
+    shapes[5] = shapely.MultiPolygon([shapes[5], shapes[0]])
+    del shapes[0]
+
+    fault = the_fault(check(layer(shapes)))
+
+    assert (fault.kind, fault.codes) == (Kind.UNMATCHED_EDGE, (code(4), code(5)))
+    assert is_at(fault, 200, 150)
+
+
 def test_two_grids_meeting_on_the_edge_of_a_third_are_one_unmatched_edge():
     shapes = squares()
     half = (LON, at(0, 150)[1])
