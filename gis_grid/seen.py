@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gis_grid.database import Base, driver_sql, run, sql
+from gis_grid.database import Base, run, sql
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.tiles import TILE_BYTES, Ground, SeenTiles
 from gis_grid.instants import FIRST, LAST
@@ -85,7 +85,7 @@ class Window:
 def add_seen(session: Session, seen: SeenTiles) -> None:
     """OR seen ground into the table; rows come in key order, so concurrent uploads cannot deadlock."""
     for start in range(0, len(seen), ROWS_AT_ONCE):
-        run(session, driver_sql(*ADD_SEEN), tile_parameters(seen, slice(start, start + ROWS_AT_ONCE)))
+        run(session, ADD_SEEN, tile_parameters(seen, slice(start, start + ROWS_AT_ONCE)))
 
 
 # Days before months: a roll-up stops days from being added to, so months are looked at once it has been and gone.

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gis_grid.city import City
-from gis_grid.database import driver_sql, run
+from gis_grid.database import run
 from gis_grid.geo.sight import MAX_GAP_S, Steps, burn_steps, changed_steps
 from gis_grid.geo.tiles import Floats
 from gis_grid.geo.track_chunks import COUNTS, Chunk, Judge, Why, are_times_believed, jumps, make_chunk, reason_of
@@ -83,11 +83,11 @@ def take_in(
     if len(undone):
         gone = burn_steps(undone, time_zone=city.time_zone, sight_m=sight_m)
         lock_tiles(session, gone, seen)
-        new = run(session, ADD_CHUNKS, rows)
+        new = run(session, _ADD_CHUNKS, rows)
         rebuild_tiles(session, gone, city=city, sight_m=sight_m)
         add_seen(session, seen)
     elif len(seen) > ROWS_AT_ONCE:
-        new = run(session, ADD_CHUNKS, rows)
+        new = run(session, _ADD_CHUNKS, rows)
         add_seen(session, seen)
     else:
         new = run(session, _ADD_BOTH, rows | tile_parameters(seen))
@@ -98,9 +98,9 @@ def take_in(
 # Statements that go together go to the server together: going there takes as long as what is done there.
 # One upload of a track at a time: two that fit together must see each other. The second statement looks once it holds
 # the lock, not before.
-_NEIGHBOURS = driver_sql("lock_tracks", "track_neighbours")
-ADD_CHUNKS = driver_sql("add_track_chunks")
-_ADD_BOTH = driver_sql(*ADD_SEEN, "add_track_chunks")
+_NEIGHBOURS = ("lock_tracks", "track_neighbours")
+_ADD_CHUNKS = ("add_track_chunks",)
+_ADD_BOTH = (*ADD_SEEN, *_ADD_CHUNKS)
 
 
 def _judge(chunk: Chunk, judge: Judge, metres_per_degree: tuple[float, float], now: datetime) -> _Judged:

@@ -46,7 +46,7 @@ class Outline:
         return outline
 
 
-def _outline(request: Request) -> Outline:
+async def _outline(request: Request) -> Outline:
     outline: Outline = request.app.state.outline
     return outline
 
