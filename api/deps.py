@@ -48,7 +48,8 @@ def view_of(caller: Caller, ground: Collection[str] = ()) -> View:
     return View.STAFF if caller.may(Permission.SEE_REPORT_DETAILS, area=ground) else View.PUBLIC
 
 
-def _installation(request: Request) -> Installation:
+# What asks no database is async: a plain function would be sent to another thread and back for each request.
+async def _installation(request: Request) -> Installation:
     installation: Installation = request.app.state.installation
     return installation
 
@@ -56,7 +57,7 @@ def _installation(request: Request) -> Installation:
 TheInstallation = Annotated[Installation, Depends(_installation)]
 
 
-def _city(installation: TheInstallation) -> City:
+async def _city(installation: TheInstallation) -> City:
     return installation.city
 
 
@@ -66,13 +67,13 @@ def _session(installation: TheInstallation) -> Iterator[Session]:
         session.commit()
 
 
-def _now(request: Request) -> datetime:
+async def _now(request: Request) -> datetime:
     clock = request.app.state.clock
     now: datetime = clock()
     return now
 
 
-def _address(request: Request) -> str:
+async def _address(request: Request) -> str:
     return address_key(request.client.host) if request.client else "unknown"
 
 
@@ -138,7 +139,7 @@ class Needs:
 
     permission: Permission
 
-    def __call__(self, caller: TheCaller) -> Caller:
+    async def __call__(self, caller: TheCaller) -> Caller:
         """The caller, or a refusal."""
         if not caller.has(self.permission):
             raise _refusal(caller, self.permission)
@@ -151,7 +152,7 @@ class NeedsOrReporter:
 
     permission: Permission
 
-    def __call__(
+    async def __call__(
         self,
         report_id: Annotated[uuid.UUID, Path()],
         caller: TheCaller,
@@ -193,7 +194,7 @@ def asked_permission(dependency: Any) -> Permission | None:
     return dependency.permission if isinstance(dependency, Needs | NeedsOrReporter) else None
 
 
-def _by(request: Request, caller: TheCaller) -> By:
+async def _by(request: Request, caller: TheCaller) -> By:
     channel = "api" if request.url.path.startswith("/api/") else "page"
     return By(who=caller.who, channel=channel, request_id=request.scope.get("request_id", ""))
 

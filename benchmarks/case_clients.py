@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from PIL import Image
@@ -50,9 +50,9 @@ def work(installation: Installation, *, clients: int, seconds: float) -> Worked:
     logins = _add_accounts(installation, clients)
     points = _points(installation)
     worked = Worked()
-    with _Server(installation) as port:
+    with Served(installation) as served:
         start = threading.Barrier(clients + 1)
-        people = [_Person(login, port, worked, points=points, start=start, seconds=seconds) for login in logins]
+        people = [_Person(login, served.port, worked, points=points, start=start, seconds=seconds) for login in logins]
         threads = [threading.Thread(target=person.run, daemon=True) for person in people]
         for thread in threads:
             thread.start()
@@ -88,13 +88,15 @@ def _points(installation: Installation) -> list[tuple[float, float, str]]:
         return [(lon, lat, town) for lon, lat, town in session.execute(sa.text(query))]
 
 
-class _Server:
-    """`gis-grid serve` on the same data, in a process of its own; entered, it is the port."""
+class Served:
+    """`gis-grid serve` on the same data, in a process of its own, as long as it is entered."""
+
+    port = 0
 
     def __init__(self, installation: Installation) -> None:
         self._data = installation.settings.data
 
-    def __enter__(self) -> int:
+    def __enter__(self) -> Self:
         words = [sys.executable, "-c", "from gis_grid.cli import main; main()", "serve", "--port", "0"]
         environment = os.environ | {
             "GIS_GRID_DATA": str(self._data),
@@ -105,8 +107,14 @@ class _Server:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if found := re.search(r":(\d+)/$", line.strip()):
-                return int(found[1])
+                self.port = int(found[1])
+                return self
         raise RuntimeError("the service did not start")
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()

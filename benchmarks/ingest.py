@@ -1,39 +1,64 @@
 """How fast tracks are taken in, what they saw burnt in the same transaction, beside a plain COPY of the same fixes.
 
-Several client processes send a simulated day of patrollers to one private, durable (fsync on) database:
+A simulated day of patrollers, cut into parts, is sent by several client processes to one private, durable (fsync on)
+database. A part is taken in, then copied, then comes the next:
 
     .venv/bin/python benchmarks/ingest.py --clients 4 --people 400 --chunks 10
+    .venv/bin/python benchmarks/ingest.py --clients 4 --people 100 --chunks 1 --http
 
-A person makes a fix each 10 s, walking streets around home; a chunk is 60 fixes, ten minutes.
+Each client calls what the service calls; with `--http` it sends to `gis-grid serve` instead, one process on the same
+cores. A person makes a fix each 10 s, walking streets around home; a chunk is 60 fixes, ten minutes, and its
+predecessor's last.
 """
 
 import argparse
+import http.client
 import io
+import json
 import multiprocessing
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg2
 import sqlalchemy as sa
+from case_clients import Served
 
+from gis_grid.accounts import add_key
 from gis_grid.city import load_city
 from gis_grid.database import connect, sessions
-from gis_grid.embedded import EmbeddedPostgis
-from gis_grid.event_types import load_event_types
 from gis_grid.geo.tiles import to_metric
-from gis_grid.geo.track_chunks import Chunk, Judge, make_chunk
-from gis_grid.migrating import migrate
+from gis_grid.geo.track_chunks import Judge, make_chunk
+from gis_grid.installation import Installation, by_system, open_installation, utc_now
+from gis_grid.layers import load_layer_file
+from gis_grid.permissions import Grant, Role
+from gis_grid.settings import Settings
 from gis_grid.track_intake import take_in
 
 CITY = load_city()
 FIX_EVERY_S, FIXES, STREET_M = 10, 60, 120.0
+TICKS = os.sysconf("SC_CLK_TCK")
 EAST, NORTH = (622_000.0, 646_000.0), (3_432_000.0, 3_452_000.0)
+Upload = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the clients send, and where to."""
+
+    url: str
+    port: int | None
+    key: str
+    begin: float
+    minutes: int
+    chunks: int
 
 
 def outing(person: int, minutes: int, begin: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -51,7 +76,7 @@ def outing(person: int, minutes: int, begin: float) -> tuple[np.ndarray, np.ndar
     return begin + np.arange(n) * FIX_EVERY_S, lon, lat
 
 
-def chunks_of(person: int, minutes: int, begin: float) -> list[dict[str, Any]]:
+def chunks_of(person: int, minutes: int, begin: float) -> Upload:
     """Columns of each chunk of an outing, as a phone sends them."""
     at, lon, lat = outing(person, minutes, begin)
     starts = range(0, len(at) - 1, FIXES)
@@ -68,94 +93,219 @@ def chunks_of(person: int, minutes: int, begin: float) -> list[dict[str, Any]]:
     ]
 
 
-def send_by_function(url: str, uploads: list[list[dict[str, Any]]]) -> Callable[[], None]:
-    """Return what takes uploads in, each in a transaction of its own."""
-    engine = connect(url, pool_size=1)
-    make = sessions(engine)
+def sender(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
+    """Return what makes uploads ready and returns what sends them, each a transaction of its own."""
+    return _by_http(plan) if plan.port is not None else _by_function(plan)
 
-    def run() -> None:
-        info: dict[str, Any] = {}
+
+def _by_function(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
+    make = sessions(connect(plan.url, pool_size=1))
+    info: dict[str, Any] = {}
+
+    def send(uploads: list[Upload]) -> None:
         for upload in uploads:
             with make.begin() as session:
                 session.info.update(info)
-                chunks: list[Chunk] = [make_chunk(**chunk) for chunk in upload]
-                take_in(session, chunks, city=CITY, judge=Judge((121, 30.9, 121.7, 31.3)), source="b", now=NOW)
-                info = dict(session.info)
+                chunks = [make_chunk(**chunk) for chunk in upload]
+                judge = Judge((121, 30.9, 121.7, 31.3))
+                take_in(session, chunks, city=CITY, judge=judge, source="b", now=utc_now())
+                info.update(session.info)
 
-    return run
-
-
-NOW = datetime(2026, 3, 31, tzinfo=UTC)
+    return lambda uploads: lambda: send(uploads)
 
 
-def client(url: str, people: range, options: argparse.Namespace, *, begin: float, gate: Any, told: Any) -> None:
-    """One client process: make its uploads, wait for the others, send."""
-    uploads = []
-    for person in people:
-        chunks = chunks_of(person, options.minutes, begin)
-        uploads += [chunks[k : k + options.chunks] for k in range(0, len(chunks), options.chunks)]
-    np.random.default_rng(people.start).shuffle(uploads)  # people are out at once, not one after the other
-    run = send_by_function(url, uploads)
-    warm = send_by_function(url, [chunks_of(10_000_000 + people.start, 20, begin - 86_400)])
-    warm()
-    gate.wait()
-    started, cpu = time.perf_counter(), time.process_time()
-    run()
-    cpu = time.process_time() - cpu
-    told.put(
-        (started, time.perf_counter(), sum(len(chunk["epoch_s"]) for up in uploads for chunk in up), len(uploads), cpu)
-    )
+def _by_http(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
+    connection = http.client.HTTPConnection("127.0.0.1", plan.port or 0, timeout=120)
+    headers = {"Authorization": f"Bearer {plan.key}", "Content-Type": "application/json"}
+
+    def send(bodies: list[bytes]) -> None:
+        for body in bodies:
+            connection.request("POST", "/api/v1/tracks", body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 200 or any(one["status"] != 201 for one in json.loads(text)["results"]):
+                raise RuntimeError(text[:500])
+
+    def ready(uploads: list[Upload]) -> Callable[[], None]:
+        bodies = [json.dumps({"chunks": upload}).encode() for upload in uploads]
+        return lambda: send(bodies)
+
+    return ready
+
+
+def client(plan: Plan, parts: list[range], gate: Any, told: Any) -> None:
+    """One client process: for each part make its uploads, wait for the others, send."""
+    ready = sender(plan)
+    warm = chunks_of(10_000_000 + parts[0].start, 20, plan.begin - 86_400)
+    ready([warm])()
+    for people in parts:
+        uploads = []
+        for person in people:
+            chunks = chunks_of(person, plan.minutes, plan.begin)
+            uploads += [chunks[k : k + plan.chunks] for k in range(0, len(chunks), plan.chunks)]
+        np.random.default_rng(people.start).shuffle(uploads)  # people are out at once, not one after the other
+        run = ready(uploads)
+        gate.wait()
+        started, cpu = time.perf_counter(), time.process_time()
+        run()
+        cpu = time.process_time() - cpu
+        fixes = sum(len(chunk["epoch_s"]) for up in uploads for chunk in up)
+        told.put((started, time.perf_counter(), fixes, len(uploads), cpu))
+        gate.wait()
 
 
 def server_cpu_s(folder: Path) -> float:
-    """Return the processor time of the living processes of a cluster."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if Path(stat.parent / "cwd").resolve().is_relative_to(folder):
-                ticks += sum(int(field) for field in stat.read_text().rsplit(")", 1)[1].split()[11:13])
-        except OSError:
-            continue
-    return ticks / os.sysconf("SC_CLK_TCK")
+    """Return the processor time of the living processes at work in a folder."""
+    return sum(_ticks(one) for one in Path("/proc").glob("[0-9]*") if _works_in(one, folder)) / TICKS
 
 
-def copy_alone(url: str, options: argparse.Namespace, begin: float) -> float:
-    """Return fixes a second of a plain COPY of the same fixes into a table of numbers, by one client."""
+def _works_in(process: Path, folder: Path) -> bool:
+    try:
+        return (process / "cwd").resolve().is_relative_to(folder)
+    except OSError:
+        return False
+
+
+def _ticks(process: Path) -> int:
+    try:
+        return sum(int(field) for field in (process / "stat").read_text().rsplit(")", 1)[1].split()[11:13])
+    except OSError:
+        return 0
+
+
+def copy_alone(url: str, plan: Plan, people: range) -> float:
+    """Return seconds of a plain COPY of people's fixes into a table of numbers, by one client."""
     text = io.StringIO()
-    count = 0
-    for person in range(options.people):
-        at, lon, lat = outing(person, options.minutes, begin)
+    for person in people:
+        at, lon, lat = outing(person, plan.minutes, plan.begin)
         text.writelines(f"{person}\t{t}\t{x}\t{y}\t5\n" for t, x, y in zip(at, lon, lat, strict=True))
-        count += len(at)
     text.seek(0)
     address = sa.make_url(url)
+    query = address.query
     with (
         psycopg2.connect(
-            host=address.query["host"], port=address.query["port"], user=address.username, dbname=address.database
+            host=query["host"], port=query["port"], user=address.username, dbname=address.database
         ) as connection,
         connection.cursor() as cursor,
     ):
-        cursor.execute("create table plain (person int, at float8, lon float8, lat float8, accuracy_m real)")
+        cursor.execute(
+            "create table if not exists plain (person int, at float8, lon float8, lat float8, accuracy_m real)"
+        )
         started = time.perf_counter()
         cursor.copy_expert("copy plain from stdin", text)
         connection.commit()
-        return count / (time.perf_counter() - started)
+        return time.perf_counter() - started
+
+
+SIZES = sa.text(
+    "select (select sum(pg_total_relation_size(c.oid)) from pg_class c "
+    "where relnamespace = 'track_months'::regnamespace and relkind = 'r') as chunks, "
+    "(select sum(pg_indexes_size(c.oid)) from pg_class c "
+    "where relnamespace = 'track_months'::regnamespace and relkind = 'r') as indexes, "
+    "pg_total_relation_size('seen_tiles') as seen, pg_current_wal_lsn() - '0/0'::pg_lsn as log, "
+    "(select count(*) from seen_tiles) as tiles, pg_database_size(current_database()) as database"
+)
 
 
 def sizes(url: str) -> dict[str, float]:
-    """Return megabytes of the tables, and the place in the log."""
+    """Return bytes of the tables and the database, and the place in the log."""
     engine = connect(url, role=None)
     with engine.connect() as connection:
-        row = connection.execute(
-            sa.text(
-                "select (select sum(pg_total_relation_size(c.oid)) from pg_class c "
-                "where relnamespace = 'track_months'::regnamespace and relkind = 'r') as chunks, "
-                "pg_total_relation_size('seen_tiles') as seen, pg_current_wal_lsn() - '0/0'::pg_lsn as wal, "
-                "(select count(*) from seen_tiles) as rows"
-            )
-        ).one()
+        row = connection.execute(SIZES).mappings().one()
     engine.dispose()
-    return {"chunks": float(row.chunks or 0), "seen": float(row.seen), "wal": float(row.wal), "rows": float(row.rows)}
+    return {name: float(value or 0) for name, value in row.items()}
+
+
+@dataclass
+class Measured:
+    """What a part took: of the clients together, of the processors, and of COPY."""
+
+    fixes: int
+    uploads: int
+    wall_s: float
+    cpu_s: dict[str, float]
+    copy_s: float
+    grown: dict[str, float]
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of processor time a fix, clients that only send over HTTP left out."""
+        return ((self.cpu_s["service"] or self.cpu_s["clients"]) + self.cpu_s["postgres"]) / self.fixes * 1e6
+
+
+def measure(installation: Installation, options: argparse.Namespace, served: Served | None) -> list[Measured]:
+    """Have the clients send all parts, and copy each after it."""
+    now, folder = utc_now(), installation.settings.data
+    service = Path(f"/proc/{served.pid}" if served else "/proc/none")
+    with installation.sessions.begin() as session:
+        grants = [Grant(Role.ADMINISTRATOR)]
+        key = add_key(session, f"bench-{now.timestamp():.0f}", grants=grants, by=by_system(), now=now)
+    midnight = now.astimezone(CITY.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = midnight - timedelta(days=1) + timedelta(hours=8)
+    url = installation.engine.url.render_as_string(hide_password=False)
+    plan = Plan(url, served.port if served else None, key, begin.timestamp(), options.minutes, options.chunks)
+    context = multiprocessing.get_context("spawn")
+    gate, told = context.Barrier(options.clients + 1), context.Queue()
+    share = options.people // options.parts // options.clients
+    spans = [
+        [range((p * options.clients + c) * share, (p * options.clients + c + 1) * share) for p in range(options.parts)]
+        for c in range(options.clients)
+    ]
+    workers = [context.Process(target=client, args=(plan, parts, gate, told)) for parts in spans]
+    for worker in workers:
+        worker.start()
+    measured = []
+    for part in range(options.parts):
+        before = sizes(installation.owner_url)
+        gate.wait()
+        busy = server_cpu_s(folder), _ticks(service)
+        rows = [told.get() for _ in workers]
+        cpu_s = {
+            "clients": sum(row[4] for row in rows),
+            "postgres": server_cpu_s(folder) - busy[0],
+            "service": (_ticks(service) - busy[1]) / TICKS,
+        }
+        after = sizes(installation.owner_url)
+        people = range(part * options.clients * share, (part + 1) * options.clients * share)
+        measured.append(
+            Measured(
+                fixes=sum(row[2] for row in rows),
+                uploads=sum(row[3] for row in rows),
+                wall_s=max(row[1] for row in rows) - min(row[0] for row in rows),
+                cpu_s=cpu_s,
+                copy_s=copy_alone(installation.owner_url, plan, people),
+                grown={name: after[name] - before[name] for name in after},
+            )
+        )
+        gate.wait()
+    for worker in workers:
+        worker.join()
+    return measured
+
+
+def tell(options: argparse.Namespace, measured: list[Measured], load: float) -> None:
+    """Print what was measured."""
+    fixes, uploads = sum(one.fixes for one in measured), sum(one.uploads for one in measured)
+    wall = sum(one.wall_s for one in measured)
+    way = "over HTTP" if options.http else "by function"
+    print(
+        f"{options.people} people, {options.clients} clients {way}, {options.chunks} chunks an upload, "
+        f"load {load:.1f}: {fixes:,} fixes in {uploads:,} uploads, {wall:.1f} s: {fixes / wall:,.0f} fixes/s "
+        f"(best part {max(one.fixes / one.wall_s for one in measured):,.0f}), {uploads / wall:,.0f} uploads/s"
+    )
+    cpu = statistics.median(one.cpu_us for one in measured)
+    of = {name: sum(one.cpu_s[name] for one in measured) for name in measured[0].cpu_s}
+    told = ", ".join(f"{seconds:.1f} s of {name}" for name, seconds in of.items() if seconds)
+    print(f"processor time: {told}; {cpu:.1f} µs a fix: two whole cores would do {2e6 / cpu:,.0f} fixes/s")
+    ratio = statistics.median(one.wall_s / one.copy_s for one in measured)
+    copied = fixes / sum(one.copy_s for one in measured)
+    print(f"plain COPY of the same fixes, one client: {copied:,.0f} fixes/s; taking in takes {ratio:.1f} times as long")
+    grown = {name: sum(one.grown[name] for one in measured) for name in measured[0].grown}
+    print(
+        f"a fix: {grown['chunks'] / fixes:.1f} B of chunks ({grown['indexes'] / fixes:.1f} B of it indexes), "
+        f"{grown['log'] / fixes:.1f} B of log; seen tiles: {grown['tiles']:,.0f} rows, "
+        f"{grown['seen'] / 1e6:.1f} MB; database {grown['database'] / 1e6:,.0f} MB more"
+    )
 
 
 def main() -> None:
@@ -165,54 +315,20 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=400)
     parser.add_argument("--minutes", type=int, default=480)
     parser.add_argument("--chunks", type=int, default=10, help="in an upload")
+    parser.add_argument("--parts", type=int, default=3, help="that the day is cut into")
+    parser.add_argument("--http", action="store_true", help="send to gis-grid serve")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="gg-ingest-"))
-    with EmbeddedPostgis(folder / "data") as server:
-        server.ensure_database("gis_grid")
-        owner = connect(server.url(), role=None)
-        migrate(owner)
-        with sessions(owner).begin() as session:
-            load_event_types(session, CITY.event_types)
-        owner.dispose()
-        begin = (NOW - timedelta(days=1)).timestamp()
-        context = multiprocessing.get_context("spawn")
-        gate, told = context.Barrier(options.clients + 1), context.Queue()
-        share = options.people // options.clients
-        parts = [range(n * share, (n + 1) * share) for n in range(options.clients)]
-        url = server.url(role="gis_grid_app")
-        workers = [
-            context.Process(
-                target=client, args=(url, part, options), kwargs={"begin": begin, "gate": gate, "told": told}
-            )
-            for part in parts
-        ]
-        for worker in workers:
-            worker.start()
-        gate.wait()
-        before, busy = sizes(server.url()), server_cpu_s(folder)
-        results = [told.get() for _ in workers]
-        busy = server_cpu_s(folder) - busy
-        for worker in workers:
-            worker.join()
-        after = sizes(server.url())
-        wall = max(row[1] for row in results) - min(row[0] for row in results)
-        fixes, uploads = sum(row[2] for row in results), sum(row[3] for row in results)
-        print(
-            f"{options.people} people, {options.clients} clients, {options.chunks} chunks an upload: "
-            f"{fixes:,} fixes in {uploads:,} uploads, {wall:.1f} s: "
-            f"{fixes / wall:,.0f} fixes/s, {uploads / wall:,.0f} uploads/s"
-        )
-        ours = sum(row[4] for row in results)
-        print(
-            f"processor time: {ours:.1f} s of clients, {busy:.1f} s of PostgreSQL; two whole cores would have done "
-            f"{2 * fixes / (ours + busy):,.0f} fixes/s"
-        )
-        grown = {name: (after[name] - before[name]) for name in after}
-        print(
-            f"a fix: {grown['chunks'] / fixes:.1f} B of chunks, {grown['wal'] / fixes:.1f} B of log; "
-            f"seen tiles {after['rows']:,.0f} rows, {after['seen'] / 1e6:.1f} MB"
-        )
-        print(f"plain COPY of the same fixes, one client: {copy_alone(server.url(), options, begin):,.0f} fixes/s")
+    with tempfile.TemporaryDirectory(prefix="gg-ingest-") as name:
+        folder = Path(name)
+        with open_installation(Settings(data=folder)) as installation:
+            with installation.sessions.begin() as session:
+                load_layer_file(session, CITY.grids, city=CITY, by=by_system(), now=utc_now() - timedelta(days=30))
+            if options.http:
+                with Served(installation) as served:
+                    measured = measure(installation, options, served)
+            else:
+                measured = measure(installation, options, None)
+            tell(options, measured, os.getloadavg()[0])
 
 
 if __name__ == "__main__":

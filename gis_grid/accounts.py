@@ -6,6 +6,7 @@ import secrets
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSTZRANGE, ExcludeConstraint, Range
@@ -244,6 +245,16 @@ def grants_of(session: Session, holder: Holder, *, at: datetime) -> tuple[Grant,
     return tuple(row.grant for row in _grants(session, holder, at=at))
 
 
+GRANT_COLUMNS = (RoleGrant.role, RoleGrant.scope_kind, RoleGrant.scope_code)
+
+
+def grants_in(rows: Iterable[Any]) -> tuple[Grant, ...]:
+    """The roles in rows with `GRANT_COLUMNS`; none where they are null, for a holder without any."""
+    return tuple(
+        Grant(Role(row.role), Scope(ScopeKind(row.scope_kind), row.scope_code)) for row in rows if row.role is not None
+    )
+
+
 def new_secret(prefix: str = "") -> str:
     """256 random bits as text."""
     return prefix + secrets.token_urlsafe(32)
@@ -277,6 +288,12 @@ def revoke_key(session: Session, name: str, *, by: By, now: datetime) -> None:
 
 def caller_of_key(session: Session, secret: str, *, now: datetime) -> Caller | None:
     """The system that a key belongs to; None for a key that does not count."""
-    query = sa.select(ApiKey).where(ApiKey.key_sha256 == secret_sha256(secret), ApiKey.revoked_at.is_(None))
-    key = session.scalar(query)
-    return None if key is None else Caller(f"key:{key.name}", grants_of(session, key, at=now))
+    held = sa.and_(RoleGrant.api_key_id == ApiKey.id, RoleGrant.valid.contains(now))
+    query = (
+        sa.select(ApiKey.name, *GRANT_COLUMNS)
+        .outerjoin(RoleGrant, held)
+        .where(ApiKey.key_sha256 == secret_sha256(secret), ApiKey.revoked_at.is_(None))
+        .order_by(RoleGrant.id)
+    )
+    rows = session.execute(query).all()
+    return Caller(f"key:{rows[0].name}", grants_in(rows)) if rows else None

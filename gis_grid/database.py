@@ -1,8 +1,11 @@
 """The engine, the declarative base and who did what."""
 
 import getpass
+import re
+import select
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -10,12 +13,13 @@ from importlib import resources
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, psycopg2
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from gis_grid.errors import InvalidInput
 
 APP_ROLE = "gis_grid_app"
+ASK_AFTER_S = 5.0
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -45,9 +49,38 @@ def connect(url: str, *, role: str | None = APP_ROLE, pool_size: int = 24) -> sa
     """
     address = database_address(url)
     options = "-c timezone=UTC" + (f" -c role={role}" if role else "")
-    return sa.create_engine(
-        address, pool_size=pool_size, max_overflow=6, pool_pre_ping=True, connect_args={"options": options}
-    )
+    engine = sa.create_engine(address, pool_size=pool_size, max_overflow=6, connect_args={"options": options})
+    sa.event.listen(engine, "checkin", _note_idle)
+    sa.event.listen(engine, "checkout", _refuse_dead)
+    return engine
+
+
+def _note_idle(_connection: Any, record: Any) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+def _refuse_dead(connection: Any, record: Any, _proxy: Any) -> None:
+    """Have the pool take another connection for one whose server is gone.
+
+    A server that ends closes its sockets, which is seen without asking it; only what has rested is asked, since a
+    network may lose a connection without a word.
+    """
+    if time.monotonic() - record.info.get("idle_since", time.monotonic()) > ASK_AFTER_S or _has_news(connection):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("select 1")
+            connection.rollback()
+        except connection.Error as error:
+            raise sa.exc.DisconnectionError(str(error)) from error
+
+
+def _has_news(connection: Any) -> bool:
+    """Whether there is something to read from an idle connection: mostly its end."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def database_address(url: str) -> sa.URL:
@@ -88,6 +121,36 @@ class By:
     who: str
     channel: str
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def run(session: Session, names: Sequence[str], parameters: Mapping[str, Any]) -> sa.CursorResult[Any]:
+    """The rows of the last of the statements `gis_grid/sql/{name}.sql`, which go to the server together.
+
+    For what runs a thousand times a second: each connection has the statements parsed and planned once, and most of
+    what SQLAlchemy does for a statement is left out.
+    """
+    connection = session.connection()
+    known: set[str] = connection.info.setdefault("prepared", set())
+    calls = []
+    for name in names:
+        statement, call = _prepared(name)
+        if name not in known:
+            connection.exec_driver_sql(statement)
+            known.add(name)
+        calls.append(call)
+    return connection.exec_driver_sql("; ".join(calls), dict(parameters))
+
+
+@cache
+def _prepared(name: str) -> tuple[str, str]:
+    """A statement as PREPARE takes it, and what executes it."""
+    compiled = sql(name).compile(dialect=psycopg2.dialect(paramstyle="named"))  # type: ignore[no-untyped-call]
+    asked = list(compiled.params)
+    text = str(compiled)
+    for number, parameter in enumerate(asked, start=1):
+        text = re.sub(rf":{parameter}\b", f"${number}", text)
+    values = f" ({', '.join(f'%({parameter})s' for parameter in asked)})" if asked else ""
+    return f"prepare {name} as {text.replace('%', '%%')}", f"execute {name}{values}"
 
 
 def by_command() -> By:

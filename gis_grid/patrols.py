@@ -25,7 +25,7 @@ class TrackChunk(Base):
     walker
         Whose outing it is: the account that sent it, or who the sending system says.
     started_at, ended_at
-        Of the fixes that count; when it was received, where none does.
+        Of the fixes that count; where none does, of all, or the day it was received if their times are not believed.
     geom
         The fixes that count, in order; None where none does.
     accuracy_m

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gis_grid.database import Base, sql
+from gis_grid.database import Base, run, sql
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.tiles import TILE_BYTES, Ground, SeenTiles
 from gis_grid.instants import FIRST, LAST
@@ -85,11 +85,11 @@ class Window:
 def add_seen(session: Session, seen: SeenTiles) -> None:
     """OR seen ground into the table; rows come in key order, so concurrent uploads cannot deadlock."""
     for start in range(0, len(seen), ROWS_AT_ONCE):
-        session.execute(ADD_SEEN, tile_parameters(seen, slice(start, start + ROWS_AT_ONCE)))
+        run(session, ADD_SEEN, tile_parameters(seen, slice(start, start + ROWS_AT_ONCE)))
 
 
 # Days before months: a roll-up stops days from being added to, so months are looked at once it has been and gone.
-ADD_SEEN = sa.text(f"{sql('add_seen_tiles').text};\n{sql('add_seen_months').text}")
+ADD_SEEN = ("add_seen_tiles", "add_seen_months")
 
 
 def tile_parameters(seen: SeenTiles, part: slice = slice(None)) -> dict[str, Any]:

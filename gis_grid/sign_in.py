@@ -7,7 +7,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gis_grid.accounts import Account, folded_login, grants_of, new_secret, secret_sha256
+from gis_grid.accounts import GRANT_COLUMNS, Account, RoleGrant, folded_login, grants_in, new_secret, secret_sha256
 from gis_grid.database import Base
 from gis_grid.errors import Forbidden
 from gis_grid.passwords import Passwords
@@ -165,9 +165,11 @@ def open_session(session: Session, account: Account, *, kind: SessionKind, addre
 
 def caller_of_secret(session: Session, secret: str, *, kind: SessionKind, now: datetime) -> Caller | None:
     """Whose session a secret is, noting that it is in use; None for one that does not count (any more)."""
+    held = sa.and_(RoleGrant.account_id == Account.id, RoleGrant.valid.contains(now))
     query = (
-        sa.select(AccountSession, Account)
+        sa.select(AccountSession.id, AccountSession.idle_until, Account.login, *GRANT_COLUMNS)
         .join(Account, Account.id == AccountSession.account_id)
+        .outerjoin(RoleGrant, held)
         .where(
             AccountSession.secret_sha256 == secret_sha256(secret),
             AccountSession.kind == kind.value,
@@ -176,14 +178,15 @@ def caller_of_secret(session: Session, secret: str, *, kind: SessionKind, now: d
             sa.or_(AccountSession.idle_until.is_(None), AccountSession.idle_until > now),
             Account.disabled_at.is_(None),
         )
+        .order_by(RoleGrant.id)
     )
-    found = session.execute(query).first()
-    if found is None:
+    rows = session.execute(query).all()
+    if not rows:
         return None
-    row, account = found
-    if row.idle_until is not None and row.idle_until < now + IDLE - NOTED_EVERY:
-        row.idle_until = now + IDLE
-    return Caller(f"user:{account.login}", grants_of(session, account, at=now), session_id=row.id)
+    found = rows[0]
+    if found.idle_until is not None and found.idle_until < now + IDLE - NOTED_EVERY:
+        session.execute(sa.update(AccountSession).where(AccountSession.id == found.id).values(idle_until=now + IDLE))
+    return Caller(f"user:{found.login}", grants_in(rows), session_id=found.id)
 
 
 def sign_out(session: Session, session_id: int, *, now: datetime) -> None:

@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gis_grid.city import City
-from gis_grid.database import sql
-from gis_grid.geo.sight import MAX_GAP_S, Steps, burn_steps, walked_steps
+from gis_grid.database import run
+from gis_grid.geo.sight import MAX_GAP_S, Steps, burn_steps, changed_steps
 from gis_grid.geo.tiles import Floats
-from gis_grid.geo.track_chunks import COUNTS, Chunk, Judge, Why, jumps, make_chunk, reason_of
+from gis_grid.geo.track_chunks import COUNTS, Chunk, Judge, Why, are_times_believed, jumps, make_chunk, reason_of
 from gis_grid.geo.track_lines import NumberedFixes, fixes_of_lines, line_ewkb, no_fixes
 from gis_grid.rebuilding import lock_tiles, rebuild_tiles
 from gis_grid.seen import ADD_SEEN, ROWS_AT_ONCE, add_seen, tile_parameters
@@ -52,10 +52,11 @@ class Taken:
 @dataclass(frozen=True)
 class _Judged:
     chunk: Chunk
-    counts: npt.NDArray[np.bool_]
+    counted: Chunk
     why: npt.NDArray[np.int8]
     sha256: str
     jumps: int
+    span: tuple[datetime, datetime]
 
 
 def take_in(
@@ -70,59 +71,68 @@ def take_in(
     sight_m: float = SIGHT_M,
 ) -> list[Taken]:
     """Store chunks and what they saw; what became of each, in the order given."""
-    east = 111_320 * np.cos(np.radians(float(chunks[0].lat[0]))) if chunks else 0.0
-    judged = [_judge(chunk, judge, (float(east), 110_800.0)) for chunk in chunks]
-    if not judged:
+    if not chunks:
         return []
+    east = 111_320 * float(np.cos(np.radians(float(chunks[0].lat[0]))))
+    judged = [_judge(chunk, judge, (east, 110_800.0), now) for chunk in chunks]
     tracks = {track: number for number, track in enumerate(sorted({chunk.track for chunk in chunks}))}
-    _ensure_months(session, judged, now)
-    stored = _stored_fixes(session, judged, tracks)
-    added, undone = _changes(judged, stored, tracks, city)
+    _ensure_months(session, judged)
+    added, undone = _changes(judged, _stored_fixes(session, judged, tracks), tracks, city)
     seen = burn_steps(added, time_zone=city.time_zone, sight_m=sight_m)
-    rows = _rows(judged, now) | {"source": source, "is_synthetic": is_synthetic, "received_at": now}
+    rows = _rows(judged) | {"source": source, "is_synthetic": is_synthetic, "received_at": now}
     if len(undone):
         gone = burn_steps(undone, time_zone=city.time_zone, sight_m=sight_m)
         lock_tiles(session, gone, seen)
-        new = _new(session.execute(_ADD_CHUNKS, rows))
+        new = run(session, _ADD_CHUNKS, rows)
         rebuild_tiles(session, gone, city=city, sight_m=sight_m)
         add_seen(session, seen)
     elif len(seen) > ROWS_AT_ONCE:
-        new = _new(session.execute(_ADD_CHUNKS, rows))
+        new = run(session, _ADD_CHUNKS, rows)
         add_seen(session, seen)
     else:
-        new = _new(session.execute(_ADD_BOTH, rows | tile_parameters(seen)))
-    return [_taken(one, is_new=(one.chunk.track, one.sha256) in new) for one in judged]
+        new = run(session, _ADD_BOTH, rows | tile_parameters(seen))
+    known = {(row.track, row.content_sha256) for row in new}
+    return [_taken(one, is_new=(one.chunk.track, one.sha256) in known) for one in judged]
 
 
 # Statements that go together go to the server together: going there takes as long as what is done there.
-_LOCK_TRACKS = (
-    "select pg_advisory_xact_lock(1006, hashtext(track)) "
-    "from (select track from unnest(cast(:tracks as text[])) as t (track) order by hashtext(track)) ordered;\n"
-)
 # One upload of a track at a time: two that fit together must see each other. The second statement looks once it holds
 # the lock, not before.
-_NEIGHBOURS = sa.text(_LOCK_TRACKS + sql("track_neighbours").text)
-_ADD_CHUNKS = sql("add_track_chunks")
-_ADD_BOTH = sa.text(f"{ADD_SEEN.text};\n{_ADD_CHUNKS.text}")
+_NEIGHBOURS = ("lock_tracks", "track_neighbours")
+_ADD_CHUNKS = ("add_track_chunks",)
+_ADD_BOTH = (*ADD_SEEN, *_ADD_CHUNKS)
 
 
-def _judge(chunk: Chunk, judge: Judge, metres_per_degree: tuple[float, float]) -> _Judged:
+def _judge(chunk: Chunk, judge: Judge, metres_per_degree: tuple[float, float], now: datetime) -> _Judged:
     why = judge(chunk)
-    return _Judged(chunk, why == COUNTS, why, chunk.sha256, jumps(chunk, metres_per_degree=metres_per_degree))
+    counts = why == COUNTS
+    is_whole = bool(counts.all())
+    counted = chunk if is_whole else chunk.where(counts)
+    leaps = jumps(chunk, metres_per_degree=metres_per_degree)
+    return _Judged(chunk, counted, why, chunk.sha256, leaps, _span(chunk, counted, why, now))
+
+
+def _span(chunk: Chunk, counted: Chunk, why: npt.NDArray[np.int8], now: datetime) -> tuple[datetime, datetime]:
+    """First and last time of what counts; the day of receipt where nothing does and its times are not believed."""
+    timed = counted if len(counted) else chunk
+    if not len(counted) and not are_times_believed(why):
+        day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return day, day
+    return _utc(int(timed.at_ms[0])), _utc(int(timed.at_ms[-1]))
 
 
 def _taken(one: _Judged, *, is_new: bool) -> Taken:
-    codes, counts = np.unique(one.why[~one.counts], return_counts=True)
-    uncounted = {reason_of(int(code)): int(count) for code, count in zip(codes, counts, strict=True)}
+    uncounted = {}
+    if len(one.counted) < len(one.chunk):
+        codes, counts = np.unique(one.why[one.why != COUNTS], return_counts=True)
+        uncounted = {reason_of(int(code)): int(count) for code, count in zip(codes, counts, strict=True)}
     if one.jumps:
         uncounted[Why.JUMP] = one.jumps
-    return Taken(one.chunk, is_new, int(one.counts.sum()), uncounted)
+    return Taken(one.chunk, is_new, len(one.counted), uncounted)
 
 
-def _ensure_months(session: Session, judged: Sequence[_Judged], now: datetime) -> None:
-    months = {_utc(int(one.chunk.at_ms[one.counts][0])).strftime("%Y-%m-01") for one in judged if one.counts.any()}
-    if not all(one.counts.any() for one in judged):
-        months.add(now.astimezone(UTC).strftime("%Y-%m-01"))
+def _ensure_months(session: Session, judged: Sequence[_Judged]) -> None:
+    months = {one.span[0].strftime("%Y-%m-01") for one in judged}
     known: set[str] = session.info.setdefault("track_months", set())
     if months - known:
         ensure = sa.text("select ensure_track_month(cast(m as date)) from unnest(cast(:months as text[])) as t (m)")
@@ -132,56 +142,54 @@ def _ensure_months(session: Session, judged: Sequence[_Judged], now: datetime) -
 
 def _stored_fixes(session: Session, judged: Sequence[_Judged], tracks: Mapping[str, int]) -> NumberedFixes:
     """Track number, milliseconds, lon and lat of what is stored around the new fixes."""
-    times = [one.chunk.at_ms[one.counts] for one in judged if one.counts.any()]
+    times = [one.counted.at_ms for one in judged if len(one.counted)]
     if not times:
         return no_fixes()  # and nothing to be locked for
     since = min(int(part[0]) for part in times) - MAX_GAP_S * 1000
     until = max(int(part[-1]) for part in times) + MAX_GAP_S * 1000
     asked = {"tracks": list(tracks), "since": _utc(since), "until": _utc(until)}
-    rows = [row for row in session.execute(_NEIGHBOURS, asked) if row.line is not None]
-    return fixes_of_lines([row.line for row in rows], [tracks[row.track] for row in rows])
+    rows = [row for row in run(session, _NEIGHBOURS, asked) if row.line is not None]
+    stored = fixes_of_lines([row.line for row in rows], [tracks[row.track] for row in rows])
+    # No step is longer than a gap: what lies farther off stays as it is.
+    near = (stored[1] >= since) & (stored[1] <= until)
+    return tuple(column[near] for column in stored)  # type: ignore[return-value]
 
 
-def _rows(judged: Sequence[_Judged], now: datetime) -> dict[str, Any]:
+def _rows(judged: Sequence[_Judged]) -> dict[str, Any]:
     """Chunks as a statement takes them: one list a column."""
-    rows = [_row(one, now) for one in judged]
+    rows = [_row(one) for one in judged]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _new(returned: Any) -> set[tuple[str, str]]:
-    """Track and hash of the chunks that were not there yet."""
-    return {(track, sha) for track, sha in returned}
-
-
-def _row(one: _Judged, now: datetime) -> dict[str, Any]:
-    chunk, counts = one.chunk, one.counts
-    at_ms, lon, lat, accuracy = chunk.at_ms[counts], chunk.lon[counts], chunk.lat[counts], chunk.accuracy_m[counts]
-    is_known = bool(len(at_ms)) and not np.isnan(accuracy).all()
+def _row(one: _Judged) -> dict[str, Any]:
+    chunk, counted = one.chunk, one.counted
+    is_known = bool(len(counted)) and not np.isnan(counted.accuracy_m).all()
     return {
         "track": chunk.track,
         "sequence": chunk.sequence,
         "content_sha256": one.sha256,
         "team": chunk.team,
         "walker": chunk.walker,
-        "started_at": _utc(int(at_ms[0])) if len(at_ms) else now,
-        "ended_at": _utc(int(at_ms[-1])) if len(at_ms) else now,
-        "geom": line_ewkb(lon, lat, at_ms) if len(at_ms) else None,
-        "accuracy_m": _array_text(accuracy) if is_known else None,
+        "started_at": one.span[0],
+        "ended_at": one.span[1],
+        "geom": line_ewkb(counted.lon, counted.lat, counted.at_ms) if len(counted) else None,
+        "accuracy_m": _array_text(counted.accuracy_m) if is_known else None,
         "uncounted": _uncounted(one),
     }
 
 
 def _array_text(values: Floats) -> str:
-    return "{" + ",".join("NULL" if value != value else f"{value:g}" for value in values.tolist()) + "}"  # noqa: PLR0124 nan
+    return "{" + ",".join(["NULL" if value != value else f"{value:g}" for value in values.tolist()]) + "}"  # noqa: PLR0124 nan
 
 
 def _uncounted(one: _Judged) -> str | None:
     kept: dict[str, Any] = {}
     chunk = one.chunk
-    for i in np.flatnonzero(~one.counts).tolist():
-        off = float(chunk.accuracy_m[i])
-        fix = [float(chunk.lon[i]), float(chunk.lat[i]), int(chunk.at_ms[i]) / 1000, None if np.isnan(off) else off]
-        kept.setdefault(reason_of(int(one.why[i])).value, []).append(fix)
+    if len(one.counted) < len(chunk):
+        for i in np.flatnonzero(one.why != COUNTS).tolist():
+            off = float(chunk.accuracy_m[i])
+            fix = [float(chunk.lon[i]), float(chunk.lat[i]), int(chunk.at_ms[i]) / 1000, None if np.isnan(off) else off]
+            kept.setdefault(reason_of(int(one.why[i])).value, []).append(fix)
     if one.jumps:
         kept[Why.JUMP.value] = one.jumps
     return json.dumps(kept) if kept else None
@@ -191,35 +199,12 @@ def _changes(
     judged: Sequence[_Judged], stored: NumberedFixes, tracks: Mapping[str, int], city: City
 ) -> tuple[Steps, Steps]:
     """The steps that the new fixes add, and those they undo."""
-    counted = [one for one in judged if one.counts.any()]
-    parts = [
-        (
-            np.full(int(one.counts.sum()), tracks[one.chunk.track], np.intp),
-            one.chunk.at_ms[one.counts],
-            one.chunk.lon[one.counts],
-            one.chunk.lat[one.counts],
-        )
-        for one in counted
-    ]
-    both = [np.concatenate([old, *(part[k] for part in parts)]) for k, old in enumerate(stored)]
-    after, before = _steps(both, city), _steps(stored, city)
-    if not len(before):
-        return after, before
-    old, now = _keys(before), _keys(after)
-    known, kept = set(old), set(now)
-    is_added = np.array([key not in known for key in now], dtype=bool)
-    is_undone = np.array([key not in kept for key in old], dtype=bool)
-    return after.where(is_added), before.where(is_undone)
-
-
-def _steps(fixes: Sequence[Any], city: City) -> Steps:
-    track, at_ms, lon, lat = fixes
-    return walked_steps(track, at_ms * MS, lon, lat, metric_crs=city.metric_crs)
-
-
-def _keys(steps: Steps) -> list[bytes]:
-    whole = np.column_stack([steps.track.astype(np.float64), steps.at_ns / MS, steps.lonlat])
-    return [row.tobytes() for row in whole]
+    new = [one.counted for one in judged]
+    numbers = np.repeat([tracks[one.track] for one in new], [len(one) for one in new]).astype(np.intp)
+    columns = (numbers, *(np.concatenate([getattr(one, name) for one in new]) for name in ("at_ms", "lon", "lat")))
+    track, at_ms, lon, lat = (np.concatenate(pair) for pair in zip(stored, columns, strict=True))
+    is_stored = np.arange(len(track)) < len(stored[0])
+    return changed_steps(track, at_ms * MS, lon, lat, is_stored=is_stored, metric_crs=city.metric_crs)
 
 
 def _utc(at_ms: int) -> datetime:

@@ -1,12 +1,12 @@
 """Outings: taken in as chunks of fixes, and read, each reading written down."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import numpy as np
 import shapely
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from sqlalchemy.orm import Session
 
@@ -14,8 +14,7 @@ from api.deps import InSession, Instant, Json, Now, Plain, TheActor, TheCity, ne
 from api.errors import fields_of, problem, problem_of, status_of
 from gis_grid.errors import GridError, InvalidInput
 from gis_grid.geo.datum import Datum
-from gis_grid.geo.track_chunks import MAX_FIXES, Chunk, Judge, Why, likely_datum, make_chunk
-from gis_grid.intake import district_bounds
+from gis_grid.geo.track_chunks import MAX_FIXES, Chunk, Judge, Why, make_chunk, wrong_datums
 from gis_grid.patrols import read_tracks
 from gis_grid.permissions import Caller, Permission
 from gis_grid.territory import Level, areas_frame, layer_in_force
@@ -23,7 +22,36 @@ from gis_grid.track_intake import Taken, take_in
 
 router = APIRouter(prefix="/api/v1/tracks", tags=["tracks"])
 MAX_CHUNKS = 100
-CAN_TELL_DATUM = 100
+OUTLINE_KEPT = timedelta(minutes=1)
+
+
+class Outline:
+    """The district's outline, asked for once a minute: it changes only with a new grid layer."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[datetime, shapely.Geometry] | None = None
+
+    def at(self, session: Session, now: datetime) -> shapely.Geometry | None:
+        """WGS84 degrees; None as long as no layer is in force."""
+        if self._kept is not None and abs(now - self._kept[0]) < OUTLINE_KEPT:
+            return self._kept[1]
+        layer = layer_in_force(session, now)
+        if layer is None:
+            return None
+        outline: shapely.Geometry
+        (outline,) = areas_frame(session, layer, Level.DISTRICT).geometry
+        shapely.prepare(outline)
+        shapely.intersects_xy(outline, 0.0, 0.0)  # the first asks for an index, which threads must not make at once
+        self._kept = now, outline
+        return outline
+
+
+async def _outline(request: Request) -> Outline:
+    outline: Outline = request.app.state.outline
+    return outline
+
+
+TheOutline = Annotated[Outline, Depends(_outline)]
 Walker = Annotated[Caller, Depends(needs(Permission.SEND_TRACK))]
 TrackReader = Annotated[Caller, Depends(needs(Permission.READ_TRACKS))]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80), Plain]
@@ -87,23 +115,28 @@ class TracksIn(BaseModel):
 
 
 @router.post("")
-def send_tracks(sent: TracksIn, caller: Walker, session: InSession, city: TheCity, now: Now, by: TheActor) -> Json:
+def send_tracks(
+    sent: TracksIn, caller: Walker, session: InSession, outline: TheOutline, city: TheCity, now: Now, by: TheActor
+) -> Json:
     """Store up to 100 chunks, each answered for itself, in order: 201, 200 (sent before) or 422.
 
     A fix that does not count is stored with its reason: `accuracy` (worse than 50 m), `clock` (over 2 minutes off),
-    `late` (over 90 days), `far` (nowhere near the district), `datum`, `jump`.
+    `late` (over 90 days), `far` (nowhere near the district), `jump`, `datum` (what was sent lies clearly better in the
+    district on another datum, which the answer names as `likely_datum`).
     """
     walker = _walker(sent.walker, caller)
     read = [_read(item, walker) for item in sent.chunks]
     good = [item for item in read if isinstance(item, Chunk)]
-    _refuse_datum(session, good, now)
+    district = outline.at(session, now)
+    likely = wrong_datums(good, district) if district is not None else {}
     judge = Judge(
-        bounds=district_bounds(session, at=now),
+        bounds=None if district is None else district.bounds,
         received_ms=_ms(now),
         sent_ms=_ms(sent.sent_at) if sent.sent_at else None,
+        wrong=likely,
     )
     taken = iter(take_in(session, good, city=city, judge=judge, source=by.channel, now=now))
-    results = [_taken(next(taken)) if isinstance(item, Chunk) else _refusal(item) for item in read]
+    results = [_taken(next(taken), likely) if isinstance(item, Chunk) else _refusal(item) for item in read]
     return {"results": results}
 
 
@@ -126,21 +159,9 @@ def _read(item: Any, walker: str) -> Chunk | GridError | ValidationError:
         return error
 
 
-def _refuse_datum(session: Session, chunks: Sequence[Chunk], now: datetime) -> None:
-    """Raise where enough chunks are there to tell that they are on another datum than they say."""
-    if sum(len(chunk) for chunk in chunks) < CAN_TELL_DATUM:
-        return
-    layer = layer_in_force(session, now)
-    if layer is None:
-        return
-    (district,) = areas_frame(session, layer, Level.DISTRICT).geometry
-    likely = likely_datum(chunks, district)
-    if likely is not None:
-        raise InvalidInput(f"datum: these fixes lie in the district as {likely}, not as sent", fields=("datum",))
-
-
-def _taken(taken: Taken) -> Json:
-    return {
+def _taken(taken: Taken, likely: Mapping[Datum, Datum]) -> Json:
+    named = {"likely_datum": likely[taken.chunk.sent_on]} if taken.chunk.sent_on in likely else {}
+    return named | {
         "status": 201 if taken.is_new else 200,
         "track": taken.chunk.track,
         "sequence": taken.chunk.sequence,

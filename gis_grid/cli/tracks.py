@@ -15,7 +15,7 @@ from gis_grid.cli.options import City, err, open_city, out, settings
 from gis_grid.database import by_command, connect, sessions
 from gis_grid.errors import Conflict, InvalidInput
 from gis_grid.geo.datum import Datum
-from gis_grid.geo.track_chunks import Chunk, Judge, likely_datum
+from gis_grid.geo.track_chunks import Chunk, Judge, wrong_datums
 from gis_grid.geo.tracks import read_fixes
 from gis_grid.installation import Installation, open_installation, utc_now
 from gis_grid.intake import district_bounds
@@ -74,8 +74,7 @@ def _refuse_datum(session: Session, chunks: list[Chunk], now: datetime) -> None:
     if layer is None:
         return
     (district,) = areas_frame(session, layer, Level.DISTRICT).geometry
-    likely = likely_datum(chunks, district)
-    if likely is not None:
+    for likely in wrong_datums(chunks, district).values():
         raise Conflict(f"these fixes lie in the district as {likely}; name it with --datum, or pass --force")
 
 

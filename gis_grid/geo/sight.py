@@ -23,7 +23,6 @@ from gis_grid.errors import InvalidInput
 from gis_grid.geo.blindspots import seen_shares, unseen_ground
 from gis_grid.geo.tiles import (
     TILE_BYTES,
-    TILE_M,
     Bits,
     Bools,
     Floats,
@@ -61,6 +60,8 @@ MAX_SIGHT_M = 1000.0
 _NS = 1_000_000_000
 _DAY_NS = 86_400 * _NS
 _EPOCH = 719_163  # date(1970, 1, 1).toordinal()
+_KEY_ZERO = 1 << 20
+_KEY_MASK = (1 << 21) - 1
 
 
 class UnusableFixes(InvalidInput):
@@ -167,30 +168,65 @@ class Steps:
 
 def walked_steps(track: npt.NDArray[np.intp], at_ns: Ints, lon: Floats, lat: Floats, *, metric_crs: str) -> Steps:
     """The ground walked between fixes in any order and perhaps repeated, by track and time; shapes (n,)."""
+    none = np.zeros(len(track), bool)
+    return changed_steps(track, at_ns, lon, lat, is_stored=none, metric_crs=metric_crs)[0]
+
+
+def changed_steps(
+    track: npt.NDArray[np.intp], at_ns: Ints, lon: Floats, lat: Floats, *, is_stored: Bools, metric_crs: str
+) -> tuple[Steps, Steps]:
+    """The steps that new fixes add to those between the stored ones, and the stored ones' steps that they undo.
+
+    A new fix within a step undoes it. Fixes come in any order and perhaps repeated; shapes (n,).
+    """
     columns: list[Any] = [track, at_ns, lon, lat]
     if not _is_sorted(track, at_ns):
         order = np.lexsort(columns[::-1])
         columns = [column[order] for column in columns]
-        repeats = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
-        columns = [column[np.r_[True, ~repeats][: len(column)]] for column in columns]
+        is_first = np.ones(len(order), bool)
+        is_first[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+        at = np.flatnonzero(is_first)
+        columns = [column[at] for column in columns]
+        is_stored = np.logical_or.reduceat(is_stored[order], at)
     track, at_ns, lon, lat = columns
     x, y = to_metric("EPSG:4326", metric_crs).transform(lon, lat)
-    lonlat, xy = np.column_stack([lon, lat]), np.column_stack([x, y])
-    here = np.flatnonzero(_is_walked(track, at_ns, xy))
-    after = here + 1
-    return Steps(
-        track[here],
-        np.column_stack([at_ns[here], at_ns[after]]),
-        np.hstack([lonlat[here], lonlat[after]]),
-        np.hstack([xy[here], xy[after]]),
-    )
+    fixes = _Fixes(track, at_ns, np.column_stack([lon, lat]), np.column_stack([x, y]))
+    here = np.flatnonzero(~(is_stored[:-1] & is_stored[1:]))
+    stored = np.flatnonzero(is_stored)
+    apart = np.flatnonzero(stored[1:] > stored[:-1] + 1)
+    return fixes.steps(here, here + 1), fixes.steps(stored[apart], stored[apart + 1])
+
+
+@dataclass(frozen=True)
+class _Fixes:
+    """Fixes by track and time; shapes (n,), and (n, 2) of the places."""
+
+    track: npt.NDArray[np.intp]
+    at_ns: Ints
+    lonlat: Floats
+    xy: Floats
+
+    def steps(self, here: npt.NDArray[np.intp], there: npt.NDArray[np.intp]) -> Steps:
+        """Those of the steps from one position to another that are ground walked."""
+        waited = self.at_ns[there] - self.at_ns[here]
+        way_m = self.xy[there] - self.xy[here]
+        step_m = np.hypot(way_m[:, 0], way_m[:, 1])
+        walked = (self.track[here] == self.track[there]) & (waited > 0) & (waited <= MAX_GAP_S * _NS)
+        walked &= (step_m <= MAX_STEP_M) & (step_m <= MAX_SPEED_MPS / _NS * waited)
+        here, there = here[walked], there[walked]
+        return Steps(
+            self.track[here],
+            np.column_stack([self.at_ns[here], self.at_ns[there]]),
+            np.hstack([self.lonlat[here], self.lonlat[there]]),
+            np.hstack([self.xy[here], self.xy[there]]),
+        )
 
 
 def burn_steps(steps: Steps, *, time_zone: str, sight_m: float = 50.0, shifts: Shifts = DAY_AND_NIGHT) -> SeenTiles:
     """Ground seen along steps; see `burn_fixes`."""
     local = _local_ns(steps.at_ns.ravel(), time_zone).reshape(-1, 2)
-    ends, day, shift = _split_at_shifts(steps.xy, local[:, 0], local[:, 1], shifts)
-    return _burn(ends, day, shift, sight_m)
+    ends, period = _split_at_shifts(steps.xy, local, shifts)
+    return _burn(ends, period, sight_m)
 
 
 def _columns(fixes: pd.DataFrame) -> tuple[npt.NDArray[np.intp], Ints, Floats, Floats]:
@@ -214,15 +250,6 @@ def _is_sorted(track: npt.NDArray[np.intp], at_ns: Ints) -> bool:
     return bool(onward.all())
 
 
-def _is_walked(track: npt.NDArray[np.intp], at_ns: Ints, xy: Floats) -> Bools:
-    """Tell of each step from a fix to the next whether it is ground walked, shape (n - 1,)."""
-    waited = np.diff(at_ns)
-    step_m = np.hypot(*np.diff(xy, axis=0).T)
-    walked: Bools = (track[1:] == track[:-1]) & (waited > 0) & (waited <= MAX_GAP_S * _NS)
-    walked &= (step_m <= MAX_STEP_M) & (step_m <= MAX_SPEED_MPS / _NS * waited)
-    return walked
-
-
 def _local_ns(at_ns: Ints, time_zone: str) -> Ints:
     """Return nanoseconds the city's clock shows, counted as if there were no zones."""
     try:
@@ -238,71 +265,75 @@ def _local_ns(at_ns: Ints, time_zone: str) -> Ints:
     return aware.tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
 
 
-def _split_at_shifts(ends: Floats, left: Ints, came: Ints, shifts: Shifts) -> tuple[Floats, Ints, Ints]:
-    """Return segments cut where a shift ends, with the day ordinal and the shift of each.
+def _split_at_shifts(ends: Floats, local: Ints, shifts: Shifts) -> tuple[Floats, Ints]:
+    """Return segments cut where a shift ends, and the period of each: twice the days since 1970, one more by night.
 
-    `left` and `came` are the local times of a segment's two ends. A part of no length in time is left out: who is
+    `local` holds the local times of a segment's two ends, shape (n, 2). A part of no length in time is left out: who is
     there at the stroke of the hour only has seen nothing in the new shift.
     """
     boundaries = shifts.boundaries_ns()
-    period = [2 * (t // _DAY_NS) + _is_night(t % _DAY_NS, boundaries) for t in (left, came)]
-    cut = np.flatnonzero(period[0] != period[1])
-    clock = left[cut] % _DAY_NS
-    until = boundaries[np.searchsorted(boundaries, clock, side="right")] - clock
-    share = np.clip(until / np.maximum(came[cut] - left[cut], 1), 0.0, 1.0)[:, None]
+    day, clock = np.divmod(local, _DAY_NS)
+    period = 2 * day + ((clock < boundaries[0]) | (clock >= boundaries[1]))
+    cut = np.flatnonzero(period[:, 0] != period[:, 1])
+    if not len(cut):
+        return ends, period[:, 0]
+    until = boundaries[np.searchsorted(boundaries, clock[cut, 0], side="right")] - clock[cut, 0]
+    share = np.clip(until / np.maximum(local[cut, 1] - local[cut, 0], 1), 0.0, 1.0)[:, None]
     middle = ends[cut, :2] + share * (ends[cut, 2:] - ends[cut, :2])
     before, after = np.hstack([ends[cut, :2], middle]), np.hstack([middle, ends[cut, 2:]])
     some = share[:, 0] < 1.0
     ends = ends.copy()
     ends[cut] = before
-    ends = np.vstack([ends, after[some]])
-    period_of = np.concatenate([period[0], period[1][cut][some]])
-    return ends, period_of // 2 + _EPOCH, period_of % 2
+    return np.vstack([ends, after[some]]), np.concatenate([period[:, 0], period[cut, 1][some]])
 
 
-def _is_night(clock_ns: Ints, boundaries: Ints) -> Bools:
-    night: Bools = (clock_ns < boundaries[0]) | (clock_ns >= boundaries[1])
-    return night
-
-
-def _burn(ends: Floats, day: Ints, shift: Ints, sight_m: float) -> SeenTiles:
+def _burn(ends: Floats, period: Ints, sight_m: float) -> SeenTiles:
     """Burn capsules of segments (n, 4) into tiles."""
-    low = np.minimum(ends[:, :2], ends[:, 2:]) - sight_m
-    high = np.maximum(ends[:, :2], ends[:, 2:]) + sight_m
-    (col0, row0), (col1, row1) = (np.floor(v / TILE_M).astype(np.int64).T for v in (low, high))
-    segment, row, col = _touched(row0, row1, col0, col1)
-    keys = [row, col, day[segment], shift[segment]]
-    slot, keys = _slots(keys)
-    bits = np.zeros((len(keys[0]), TILE_BYTES), np.uint8)
-    _burn_capsules(ends, np.column_stack([segment, row, col, slot]), sight_m, bits)
+    touched, keys = _touch(np.ascontiguousarray(ends), period, sight_m)
+    bits = np.zeros((len(keys), TILE_BYTES), np.uint8)
+    _burn_capsules(ends, touched, sight_m, bits)
     some = bits.any(axis=1)  # a capsule's box may reach into a tile that the capsule does not
-    tile_row, tile_col, days, shift_of = (key[some] for key in keys)
-    return SeenTiles(tile_row, tile_col, days, shift_of, bits[some])
+    keys, bits = keys[some], bits[some]
+    row, col, of = keys >> 42, (keys >> 21) & _KEY_MASK, (keys & _KEY_MASK) - _KEY_ZERO
+    return SeenTiles(row - _KEY_ZERO, col - _KEY_ZERO, of // 2 + _EPOCH, of % 2, bits)
 
 
-def _touched(row0: Ints, row1: Ints, col0: Ints, col1: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return (segment, tile_row, tile_col) of each tile in each segment's box."""
-    wide = col1 - col0 + 1
-    many = (row1 - row0 + 1) * wide
-    segment = np.repeat(np.arange(len(many)), many)
-    nth = np.arange(len(segment)) - np.repeat(np.cumsum(many) - many, many)
-    return segment, row0[segment] + nth // wide[segment], col0[segment] + nth % wide[segment]
+@kernel
+def _touch(ends: Floats, period: Ints, sight_m: float) -> tuple[Ints, Ints]:
+    """Return (segment, tile_row, tile_col, slot) of each tile in each segment's box, and each slot's key, ascending.
 
-
-def _slots(keys: list[Ints]) -> tuple[Ints, list[Ints]]:
-    """Return the position of each row's key among the distinct keys, and these, sorted."""
-    n = len(keys[0])
-    change = np.ones(n, bool)
-    change[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
-    runs = np.flatnonzero(change)  # walkers stay in a tile for a while: sort runs, not rows
-    heads = [key[runs] for key in keys]
-    order = np.lexsort(heads[::-1])
-    heads = [head[order] for head in heads]
-    is_new = np.ones(len(runs), bool)
-    is_new[1:] = np.logical_or.reduce([head[1:] != head[:-1] for head in heads])
-    slot_of_run = np.empty(len(runs), np.int64)
-    slot_of_run[order] = np.cumsum(is_new) - 1
-    return np.repeat(slot_of_run, np.diff(np.r_[runs, n])), [head[is_new] for head in heads]
+    A key is tile row, tile column and period, 21 bits each, all moved up by `_KEY_ZERO`.
+    """
+    box = np.empty((len(ends), 4), np.int64)
+    many = 0
+    for s in range(len(ends)):
+        box[s, 0] = math.floor((min(ends[s, 1], ends[s, 3]) - sight_m) / 640.0)
+        box[s, 1] = math.floor((max(ends[s, 1], ends[s, 3]) + sight_m) / 640.0) + 1
+        box[s, 2] = math.floor((min(ends[s, 0], ends[s, 2]) - sight_m) / 640.0)
+        box[s, 3] = math.floor((max(ends[s, 0], ends[s, 2]) + sight_m) / 640.0) + 1
+        many += (box[s, 1] - box[s, 0]) * (box[s, 3] - box[s, 2])
+    touched, runs = np.empty((many, 4), np.int64), np.empty(many, np.int64)
+    k, n_runs = 0, 0
+    for s in range(len(ends)):
+        for row in range(box[s, 0], box[s, 1]):
+            for col in range(box[s, 2], box[s, 3]):
+                key = ((row + 1048576) << 42) + ((col + 1048576) << 21) + period[s] + 1048576
+                if n_runs == 0 or runs[n_runs - 1] != key:  # walkers stay in a tile for a while: sort runs, not rows
+                    runs[n_runs] = key
+                    n_runs += 1
+                touched[k, 0], touched[k, 1], touched[k, 2], touched[k, 3] = s, row, col, n_runs - 1
+                k += 1
+    keys = np.sort(runs[:n_runs])
+    n_keys = min(n_runs, 1)
+    for r in range(1, n_runs):
+        if keys[r] != keys[n_keys - 1]:
+            keys[n_keys] = keys[r]
+            n_keys += 1
+    keys = keys[:n_keys]
+    slots = np.searchsorted(keys, runs[:n_runs])
+    for k in range(many):
+        touched[k, 3] = slots[touched[k, 3]]
+    return touched, keys
 
 
 @kernel

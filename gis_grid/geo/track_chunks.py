@@ -4,7 +4,7 @@ Nothing that is sent is thrown away: a fix that does not count is kept with its 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,7 +13,15 @@ import numpy.typing as npt
 import shapely
 
 from gis_grid.errors import InvalidInput
-from gis_grid.geo.datum import Datum, guess_datum, refusal_reasons, to_wgs84
+from gis_grid.geo.datum import (
+    MIN_POINTS_TO_TELL,
+    Datum,
+    guess_datum,
+    refusal_reasons,
+    to_wgs84,
+    wgs84_to_bd09,
+    wgs84_to_gcj02,
+)
 from gis_grid.geo.sight import MAX_SPEED_MPS
 from gis_grid.geo.tiles import Floats, Ints
 
@@ -33,7 +41,7 @@ class Why(StrEnum):
     CLOCK = "clock"  # ahead of ours, or sent by a clock that is off, by more than MAX_CLOCK_MS
     LATE = "late"  # older than MAX_LATE_MS when it came
     FAR = "far"  # nowhere near the district
-    DATUM = "datum"  # the chunk lies better in the district on another datum than on the one it names
+    DATUM = "datum"  # what was sent with it lies clearly better in the district on another datum than on the one named
     JUMP = "jump"  # reached and left faster than anybody drives; it still breaks the line
 
 
@@ -76,6 +84,11 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.at_ms)
 
+    def where(self, keep: npt.NDArray[np.bool_]) -> "Chunk":
+        """The chunk with the fixes only where a mask of shape (n,) is set."""
+        columns = (self.at_ms[keep], self.lon[keep], self.lat[keep], self.accuracy_m[keep])
+        return Chunk(self.track, self.sequence, *columns, self.sent_on, self.team, self.walker)
+
     @property
     def sha256(self) -> str:
         """Of what the chunk says, whatever its number: the same fixes sent again are the same chunk."""
@@ -108,11 +121,10 @@ def make_chunk(
         raise UnusableChunk(f"columns of {len(at)}, {len(x)}, {len(y)} and {len(off)} fixes: expected one length")
     if not 0 < len(at) <= MAX_FIXES:
         raise UnusableChunk(f"{len(at)} fixes: expected 1 to {MAX_FIXES} in a chunk")
-    if not ((at >= _FIRST_MS / 1000) & (at < _LAST_MS / 1000)).all():
+    if not (at.min() >= _FIRST_MS / 1000 and at.max() < _LAST_MS / 1000):  # so is nan, which passes through min and max
         raise UnusableChunk("epoch_s: expected seconds since 1970, up to the year 2100, in each fix")
-    wrong = [why for why in refusal_reasons(x, y) if why is not None]
-    if wrong:
-        raise UnusableChunk(str(wrong[0]))
+    if not (np.abs(x).max() <= 180 and np.abs(y).max() <= 90):
+        raise UnusableChunk(str(next(why for why in refusal_reasons(x, y) if why is not None)))
     if (off < 0).any() or np.isinf(off).any():
         raise UnusableChunk("accuracy_m: expected metres, 0 or more")
     at_ms = np.round(at * 1000).astype(np.int64)
@@ -122,7 +134,7 @@ def make_chunk(
         )
     if datum is not Datum.WGS84:
         x, y = to_wgs84(x, y, datum)
-    if (np.diff(at_ms) < 0).any():
+    if (at_ms[1:] < at_ms[:-1]).any():
         order = np.lexsort([y, x, at_ms])
         at_ms, x, y, off = at_ms[order], x[order], y[order], off[order]
     return Chunk(track, sequence, at_ms, x, y, off, datum, team, walker)
@@ -140,11 +152,14 @@ class Judge:
         When the upload came, by our clock; None for files, whose times are believed.
     sent_ms
         When it was sent, by the sender's clock; None where that is not told.
+    wrong
+        Datums that cannot be what chunks naming them are on.
     """
 
     bounds: tuple[float, float, float, float] | None
     received_ms: int | None = None
     sent_ms: int | None = None
+    wrong: Collection[Datum] = ()
 
     def __call__(self, chunk: Chunk) -> npt.NDArray[np.int8]:
         """Why each fix does not count, a position in the reasons, or `COUNTS`; shape (n,)."""
@@ -160,7 +175,14 @@ class Judge:
             ahead = chunk.at_ms > self.received_ms + MAX_CLOCK_MS
             why[ahead | (off_ms > MAX_CLOCK_MS)] = _WHYS.index(Why.CLOCK)
         why[chunk.accuracy_m > MAX_ACCURACY_M] = _WHYS.index(Why.ACCURACY)
+        if chunk.sent_on in self.wrong:
+            why[:] = _WHYS.index(Why.DATUM)
         return why
+
+
+def are_times_believed(why: npt.NDArray[np.int8]) -> bool:
+    """Whether no fix was left out for its time."""
+    return not ((why == _WHYS.index(Why.CLOCK)) | (why == _WHYS.index(Why.LATE))).any()
 
 
 def reason_of(code: int) -> Why:
@@ -168,14 +190,28 @@ def reason_of(code: int) -> Why:
     return _WHYS[code]
 
 
-def likely_datum(chunks: Sequence[Chunk], district: shapely.Geometry) -> Datum | None:
-    """Another datum on which chunks of one datum lie clearly better in the district; None where none does or can tell.
+def wrong_datums(chunks: Sequence[Chunk], district: shapely.Geometry) -> Mapping[Datum, Datum]:
+    """By datum that chunks name, another on which they lie clearly better in the district; without those that may be.
 
-    At least 100 distinct places and a lead of 2 percentage points, as for any batch.
+    At least 100 distinct places on the named datum and a lead of 2 percentage points, as for any batch.
     """
-    # Coordinates are WGS84 by now: what would they be, had they been read on another datum?
-    lon, lat = np.concatenate([one.lon for one in chunks]), np.concatenate([one.lat for one in chunks])
-    return guess_datum(lon, lat, district, Datum.WGS84).likely
+    found = {}
+    for named in {one.sent_on for one in chunks}:
+        some = [one for one in chunks if one.sent_on is named]
+        lon, lat = np.concatenate([one.lon for one in some]), np.concatenate([one.lat for one in some])
+        # With every fix in the district no other datum can lead: that is most uploads, and quick to see.
+        if len(lon) < MIN_POINTS_TO_TELL or shapely.intersects_xy(district, lon, lat).all():
+            continue
+        likely = guess_datum(*_as_sent(lon, lat, named), district, named).likely
+        if likely is not None:
+            found[named] = likely
+    return found
+
+
+def _as_sent(lon: Floats, lat: Floats, datum: Datum) -> tuple[Floats, Floats]:
+    if datum is Datum.GCJ02:
+        return wgs84_to_gcj02(lon, lat)
+    return wgs84_to_bd09(lon, lat) if datum is Datum.BD09 else (lon, lat)
 
 
 def jumps(chunk: Chunk, *, metres_per_degree: tuple[float, float]) -> int:
@@ -183,6 +219,6 @@ def jumps(chunk: Chunk, *, metres_per_degree: tuple[float, float]) -> int:
     if len(chunk) < 3:
         return 0
     east, north = metres_per_degree
-    step_m = np.hypot(np.diff(chunk.lon) * east, np.diff(chunk.lat) * north)
-    is_fast = step_m * 1000 > MAX_SPEED_MPS * np.diff(chunk.at_ms)
+    step_m = np.hypot((chunk.lon[1:] - chunk.lon[:-1]) * east, (chunk.lat[1:] - chunk.lat[:-1]) * north)
+    is_fast = step_m * 1000 > MAX_SPEED_MPS * (chunk.at_ms[1:] - chunk.at_ms[:-1])
     return int((is_fast[1:] & is_fast[:-1]).sum())

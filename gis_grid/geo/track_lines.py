@@ -31,7 +31,8 @@ def fixes_of_lines(lines: Sequence[Any], numbers: Sequence[int]) -> NumberedFixe
 
 def line_ewkb(lon: Floats, lat: Floats, at_ms: Ints) -> str:
     """A LINESTRING M in hex, EPSG:4326; a lone fix is stored as standing still, a line needs two vertices."""
-    xym = np.column_stack([lon, lat, at_ms / 1000.0])
+    xym = np.empty((len(lon), 3))
+    xym[:, 0], xym[:, 1], xym[:, 2] = lon, lat, at_ms / 1000.0
     if len(xym) == 1:
         xym = np.vstack([xym, xym])
     return (struct.pack("<BIII", 1, 2 | 0x40000000 | 0x20000000, 4326, len(xym)) + xym.tobytes()).hex()

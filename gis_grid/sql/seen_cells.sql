@@ -7,21 +7,23 @@ with masks as materialized (
 ),
 tiles as materialized (select distinct tile_row, tile_col from masks),
 seen as materialized (
-    select parts.tile_row, parts.tile_col, bit_or(parts.bits) as bits
-    from (
-        select s.tile_row, s.tile_col, s.bits
-        from tiles
-        join seen_months s using (tile_row, tile_col)
-        where s.month = any(cast(:months as date[])) and s.shift = any(cast(:shifts as smallint[]))
-        union all
-        select s.tile_row, s.tile_col, s.bits
-        from tiles
-        cross join unnest(cast(:starts as date[]), cast(:ends as date[])) as days (starts, ends)
-        join seen_tiles s on s.tile_row = tiles.tile_row and s.tile_col = tiles.tile_col
-            and s.day between days.starts and days.ends
-        where s.shift = any(cast(:shifts as smallint[]))
-    ) parts
-    group by parts.tile_row, parts.tile_col
+    select tiles.tile_row, tiles.tile_col, found.bits
+    from tiles
+    cross join lateral (
+        select bit_or(parts.bits) as bits
+        from (
+            select s.bits
+            from seen_months s
+            where s.tile_row = tiles.tile_row and s.tile_col = tiles.tile_col
+                and s.month = any(cast(:months as date[])) and s.shift = any(cast(:shifts as smallint[]))
+            union all
+            select s.bits
+            from unnest(cast(:starts as date[]), cast(:ends as date[])) as days (starts, ends)
+            join seen_tiles s on s.day between days.starts and days.ends
+            where s.tile_row = tiles.tile_row and s.tile_col = tiles.tile_col
+                and s.shift = any(cast(:shifts as smallint[]))
+        ) parts
+    ) found
 ),
 excluded as materialized (
     select m.tile_row, m.tile_col, bit_or(m.bits) as bits

@@ -88,17 +88,24 @@ def test_a_senders_clock_that_is_off_makes_nothing_count(client: TestClient) -> 
     assert result["uncounted"] == {"clock": 13}
 
 
-def test_a_datum_that_cannot_be_is_refused_and_nothing_stored(client: TestClient, session: Session) -> None:
+def test_a_datum_that_cannot_be_is_told_and_kept_without_counting(client: TestClient, session: Session) -> None:
     # In the middle square, had it been read on GCJ-02.
     n = 120
     lon, lat = [121.4015 + 0.0045 + 1e-6 * k for k in range(n)], [31.1015 - 0.0019 + 1e-6 * k for k in range(n)]
-    sent = chunk(epoch_s=[T - n + k for k in range(n)], lon=lon, lat=lat, accuracy_m=None)
+    columns = {"epoch_s": [T - n + k for k in range(n)], "lon": lon, "lat": lat, "accuracy_m": None}
 
-    answer = send(client, sent)
+    as_wgs84, again = (send(client, chunk(**columns))["results"][0] for _ in range(2))
+    seen_before = seen_m2(session)
+    (as_gcj02,) = send(client, chunk(**columns, datum="gcj02"))["results"]
 
-    assert answer.status_code == 422
-    assert "gcj02" in answer.text
-    assert session.scalar(sa.select(sa.func.count()).select_from(TrackChunk)) == 0
+    assert as_wgs84["uncounted"] == {"datum": n}
+    assert (as_wgs84["likely_datum"], as_wgs84["status"], again["status"]) == ("gcj02", 201, 200)
+    assert seen_before == 0
+    assert (as_gcj02["counted"], as_gcj02["uncounted"]) == (n, {})
+    assert seen_m2(session) > 0
+    kept = session.scalars(sa.select(TrackChunk).where(TrackChunk.geom.is_(None))).one()
+    assert kept.uncounted is not None
+    assert len(kept.uncounted["datum"]) == n
 
 
 def test_only_another_systems_key_names_whose_outing_it_is(client: TestClient, session: Session) -> None:
