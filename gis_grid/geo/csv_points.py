@@ -18,6 +18,7 @@ from gis_grid.geo.point_batches import (
     NO_COORDINATES,
     RESULT_COLUMNS,
     PointBatch,
+    Span,
     UnreadablePoints,
     coordinate_columns,
     numbers_of_texts,
@@ -66,7 +67,7 @@ class CsvPoints:
         refuse_result_columns(columns)
         self.lon, self.lat = coordinate_columns(columns, lon, lat)
 
-    def batches(self, mark: int = 0) -> Iterator[PointBatch[list[Record]]]:
+    def batches(self, mark: int = 0, end: int | None = None) -> Iterator[PointBatch[list[Record]]]:  # noqa: ARG002 - one span
         """All records after the header, or after a mark, in order."""
         with self._opened() as (file, raw_file):
             file.seek(mark)  # of a gzipped file, that reads all before
@@ -85,6 +86,10 @@ class CsvPoints:
                 yield PointBatch(*numbers_of_texts(pairs), records, done, read)
                 if is_last:
                     return
+
+    def spans(self, mark: int = 0) -> Iterator[Span]:
+        """All rows."""
+        yield Span(mark, None, self.size)
 
     @contextmanager
     def sink(self, path: Path, *, is_first: bool = True) -> Iterator["CsvSink"]:
