@@ -9,17 +9,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("distributed", reason="the extra [distributed] is not installed")
 
 from gis_grid import clusters
 from gis_grid.assigning import PlacingJob, assign_points
+from gis_grid.cli import app
 from gis_grid.clusters import NoCluster, UnlikeWorker, cluster_at
-from gis_grid.geo import arrow_points
+from gis_grid.geo import arrow_points, track_archives
 from gis_grid.geo.datum import Datum
 from gis_grid.geo.placing import GridIndex
 from gis_grid.geo.point_batches import Span
+from gis_grid.geo.sight import burn_fixes
+from gis_grid.geo.track_archives import BurnJob, merged, read_tiles, track_pieces, write_tiles
 from tests.test_assign_command import run, squares, write_points
 
 
@@ -109,6 +115,64 @@ def test_a_cluster_that_loses_a_worker_makes_the_file_that_one_machine_makes(tmp
     assert len(steps) == len(set(steps)) > 10
     assert dask.workers[0].wait(10) == -signal.SIGKILL
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def walks(count, fixes):
+    """Outings of a fix each 10 s that wander through Minhang, on two days, by time of day."""
+    rng = np.random.default_rng(4)
+    start = np.repeat(rng.uniform((121.3, 31.0), (121.45, 31.2), (count, 2)), fixes, axis=0)
+    way = rng.normal(0, 1e-4, (count, fixes, 2)).cumsum(axis=1).reshape(-1, 2)
+    seconds = np.tile(np.arange(fixes) * 10, count) + np.repeat(rng.integers(0, 86_400, count), fixes)
+    at = pd.Timestamp("2026-03-01", tz="UTC") + pd.to_timedelta(seconds, unit="s")
+    track = np.repeat([f"t{i}" for i in range(count)], fixes)
+    frame = pd.DataFrame({"track": track, "lon": (start + way)[:, 0], "lat": (start + way)[:, 1], "at": at})
+    return frame.assign(accuracy_m=np.where(np.arange(len(frame)) % 50 == 7, 80.0, 5.0))
+
+
+def test_seen_ground_burnt_on_a_cluster_that_loses_a_worker_has_the_same_bits(tmp_path, monkeypatch, dask):
+    monkeypatch.setattr(track_archives, "PIECE_FIXES", 500)
+    fixes = walks(60, 100)
+    by_track, by_time = fixes.iloc[:3333], fixes.iloc[3333:].sort_values("at")
+    by_track.to_parquet(tmp_path / "a.parquet", row_group_size=170)
+    by_time.astype({"track": "category"}).to_parquet(tmp_path / "b.parquet", row_group_size=777)
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    counting = fixes[fixes["accuracy_m"] <= 50]
+    expected = burn_fixes(counting, metric_crs="EPSG:4549", time_zone="Asia/Shanghai")
+    dask.start_workers(2)
+
+    def burnt_with_a_kill():
+        job = BurnJob(tuple(files), "EPSG:4549", "Asia/Shanghai", 50.0)
+        with cluster_at(dask.address) as cluster:
+            for number, (_, seen) in enumerate(cluster.in_order(job, track_pieces(files))):
+                if number == 1:
+                    dask.kill_worker()
+                yield seen
+
+    write_tiles(merged(burnt_with_a_kill()), tmp_path / "there.parquet")
+    done = CliRunner().invoke(app, ["seen", "burn", *map(str, files), "-o", str(tmp_path / "here.parquet")])
+
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+    there = read_tiles(tmp_path / "there.parquet")
+    for name in ("tile_row", "tile_col", "day", "shift", "bits"):
+        np.testing.assert_array_equal(getattr(there, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"at": pd.Timestamp("2026-03-01")}, "at: expected timestamps with a time zone"),
+        ({"lon": np.nan}, "row group 0: lon: expected -180"),
+        ({"lat": "31"}, "lat: expected degrees"),
+        ({"track": None}, "1000 fixes without a track"),
+    ],
+)
+def test_archives_that_cannot_be_burnt_are_explained_and_leave_nothing(tmp_path, change, message):
+    walks(10, 100).assign(**change).astype({"track": "string"}).to_parquet(tmp_path / "a.parquet")
+    done = CliRunner().invoke(app, ["seen", "burn", str(tmp_path / "a.parquet"), "-o", str(tmp_path / "o.parquet")])
+
+    assert message in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
 def test_a_worker_that_could_not_do_the_same_is_named_before_any_work(tmp_path, monkeypatch, dask):
