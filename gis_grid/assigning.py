@@ -225,7 +225,7 @@ def _write_part(
             writing = writer.submit(sink.write, batch, placements)
             counts.update({str(method): int(n) for method, n in placements["method"].value_counts().items() if n})
             on_progress(batch.done, size)
-            if batch.mark is not None and batch.done < size and sum(counts.values()) >= part_rows:
+            if batch.mark is not None and sum(counts.values()) >= part_rows:
                 writing.result()
                 return counts, batch.mark
         if writing is not None:

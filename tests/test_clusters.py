@@ -20,7 +20,7 @@ from gis_grid import clusters
 from gis_grid.assigning import PlacingJob, assign_points
 from gis_grid.cli import app
 from gis_grid.clusters import NoCluster, UnlikeWorker, cluster_at
-from gis_grid.geo import arrow_points, track_archives
+from gis_grid.geo import arrow_points, csv_points, track_archives
 from gis_grid.geo.datum import Datum
 from gis_grid.geo.placing import GridIndex
 from gis_grid.geo.point_batches import Span
@@ -93,9 +93,11 @@ def dask(tmp_path_factory):
     processes.stop()
 
 
-@pytest.mark.parametrize("name", ["in.parquet"])
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv"])
 def test_a_cluster_that_loses_a_worker_makes_the_file_that_one_machine_makes(tmp_path, monkeypatch, dask, name):
     monkeypatch.setattr(arrow_points, "SPAN_ROWS", 200)
+    monkeypatch.setattr(csv_points, "SPAN_BYTES", 10_000)
+    monkeypatch.setattr(csv_points, "BLOCK_BYTES", 5_000)
     source, whole, target = tmp_path / name, tmp_path / f"whole-{name}", tmp_path / f"out-{name}"
     write_points(source, 10_000)
     here = assign_points(source, whole, GridIndex(squares()))

@@ -112,7 +112,9 @@ class ParquetPoints:
                 for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
                     done += batch.num_rows
                     table = pa.Table.from_batches([batch], self.schema)
-                    yield PointBatch(*self._where.read(table), table, done, group + 1 if done == after else None)
+                    yield PointBatch(
+                        *self._where.read(table), table, done, group + 1 if done == after < self.size else None
+                    )
 
     def spans(self, mark: int = 0) -> Iterator[Span]:
         """Row groups, as many as make a span."""

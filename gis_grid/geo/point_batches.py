@@ -56,7 +56,7 @@ class PointBatch(Generic[Rows]):
     done
         How much of `PointFile.size` is read with this batch.
     mark
-        Where to go on after this batch, for `PointFile.batches`; None where the file lets one not.
+        Where to go on after this batch, for `PointFile.batches`; None where the file lets one not, or at its end.
     """
 
     lon: Floats
