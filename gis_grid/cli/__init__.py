@@ -187,6 +187,11 @@ app.add_typer(
         ),
         Lazy("surface", "seen:surface", "Write how often, or how lately, each place of an area was seen, as polygons."),
         Lazy(
+            "burn",
+            "seen:burn",
+            "Make seen ground out of Parquet files of fixes, of any size, without any database.",
+        ),
+        Lazy(
             "exclude",
             "seen:exclude",
             "Leave ground that nobody is to patrol out of all shares: water, an airfield, a walled yard.",

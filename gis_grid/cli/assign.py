@@ -7,7 +7,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from gis_grid.assigning import Assigned, assign_points, refuse_same_file
-from gis_grid.cli.options import err, out
+from gis_grid.cli.options import Dask, cluster_of, err, out
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.datum import Datum
 from gis_grid.geo.layer_files import read_grids
@@ -36,11 +36,13 @@ def assign(
         float, typer.Option("--snap", min=0, max=MAX_SNAP_M, help="Metres a point outside every grid is moved at most.")
     ] = SNAP_M,
     force: Annotated[bool, typer.Option("--force", help="Place even when another datum looks likely.")] = False,
+    dask: Dask = None,
 ) -> None:
     """Place a file of points in a file of grids, without any database.
 
     Adds grid_code, method, distance_m and refusal_reason to each row; rows keep their order and none is dropped.
     OUT appears whole or not at all; after a kill, the same command goes on where it was (a GeoPackage is begun anew).
+    With --dask the workers of a cluster do the work, piece by piece; all must see IN by the same path. OUT is the same.
     Exit code 1: the points look like another datum (see --force); 2: the input cannot be read.
 
     Example: `gis-grid assign requests.csv placed.csv --grids grids.geojson --datum gcj02`
@@ -57,7 +59,7 @@ def assign(
             TaskProgressColumn(show_speed=True),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=err, transient=True) as progress:
+        with cluster_of(dask) as cluster, Progress(*columns, console=err, transient=True) as progress:
             task = progress.add_task(f"placing {source.name}", total=None)
             assigned = assign_points(
                 source,
@@ -69,6 +71,7 @@ def assign(
                 snap_m=snap,
                 is_forced=force,
                 on_progress=lambda done, size: progress.update(task, completed=done, total=size),
+                cluster=cluster,
             )
     except OSError as error:
         raise InvalidInput(f"{error.filename or target}: {error.strerror or error}") from error

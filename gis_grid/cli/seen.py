@@ -1,23 +1,29 @@
 """`gis-grid seen`."""
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 from gis_grid.city import City as TheCity
-from gis_grid.cli.options import City, open_city, out
+from gis_grid.city import load_city
+from gis_grid.cli.options import City, Dask, cluster_of, err, open_city, out, settings
 from gis_grid.database import by_command
 from gis_grid.errors import InvalidInput
+from gis_grid.geo.sight import MAX_SIGHT_M
 from gis_grid.geo.surfaces import age_classes, count_classes, seen_surface
-from gis_grid.geo.tiles import masks_of
+from gis_grid.geo.tiles import SeenTiles, masks_of
+from gis_grid.geo.track_archives import BurnJob, merged, track_pieces, write_tiles
 from gis_grid.geo.whole_files import write_whole
 from gis_grid.installation import utc_now
 from gis_grid.seen import Window, roll_up, seen_tiles_in
 from gis_grid.seen_shares import PlaceLevel, exclude_ground, read_exclusions, seen_shares_at
 from gis_grid.territory import grids_below, grids_frame, the_area, the_layer
+from gis_grid.track_intake import SIGHT_M
 
 DAYS = 30
 LEAST = (0, 1, 2, 5, 10, 20)
@@ -99,6 +105,42 @@ def surface(
         frame = age_classes(found, mask, MOST_DAYS, as_of=window.last, metric_crs=crs)
     write_whole(output, lambda draft: frame.to_file(draft, driver="GeoJSON"))
     out.print(f"{len(frame):,} patches written to {output}", markup=False, soft_wrap=True)
+
+
+def burn(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Parquet: track, lon, lat, at.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A Parquet file of tiles.")],
+    *,
+    sight: Annotated[float, typer.Option(min=1, max=MAX_SIGHT_M, help="How far a patroller sees, metres.")] = SIGHT_M,
+    dask: Dask = None,
+    city: City = None,
+) -> None:
+    """Make seen ground out of Parquet files of fixes, of any size, without any database.
+
+    Fixes are WGS84 degrees at times with a zone; those worse than 50 m (accuracy_m) do not count. OUT has a row a tile,
+    day and shift with its bits, the same whether one machine or, with --dask, the workers of a cluster burn them.
+
+    Example: `gis-grid seen burn 2026-*.parquet -o seen.parquet --dask tcp://10.0.0.5:8786`
+    """
+    if output.suffix != ".parquet" or not output.parent.is_dir():
+        raise InvalidInput(f"{output}: expected a file ending in .parquet in a folder that is there")
+    place = load_city(settings(city).city)
+    paths = tuple(file.resolve() for file in files)
+    job = BurnJob(paths, place.metric_crs, place.time_zone, sight)
+    pieces = track_pieces(paths)
+    with cluster_of(dask) as cluster, Progress(console=err, transient=True) as progress:
+        task = progress.add_task("burning", total=sum(piece.fixes for piece in pieces))
+        burnt = cluster.in_order(job, pieces) if cluster else ((piece, job(piece)) for piece in pieces)
+
+        def told() -> Iterator[SeenTiles]:
+            for piece, seen in burnt:
+                progress.advance(task, piece.fixes)
+                yield seen
+
+        tiles = merged(told())
+    write_tiles(tiles, output)
+    fixes = sum(piece.fixes for piece in pieces)
+    out.print(f"{output}: {len(tiles):,} tiles of {fixes:,} fixes", markup=False, soft_wrap=True)
 
 
 def exclude(

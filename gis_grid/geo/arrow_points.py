@@ -21,9 +21,11 @@ from gis_grid.geo.parquet_joining import join_parquet
 from gis_grid.geo.point_batches import (
     NO_COORDINATES,
     RESULT_COLUMNS,
+    SPAN_ROWS,
     Floats,
     Objects,
     PointBatch,
+    Span,
     UnclearColumns,
     UnreadablePoints,
     coordinate_columns,
@@ -100,17 +102,33 @@ class ParquetPoints:
         geometry = None if lon is not None else _geoparquet_geometry(source.name, self.schema)
         self._where = geometry or _coordinate_columns(self.schema, lon, lat)
 
-    def batches(self, mark: int = 0) -> Iterator[PointBatch[Table]]:
-        """All rows from a row group on, in order, up to `BATCH_ROWS` at a time."""
+    def batches(self, mark: int = 0, end: int | None = None) -> Iterator[PointBatch[Table]]:
+        """All rows of the row groups from one on and before another, in order, up to `BATCH_ROWS` at a time."""
         with _opened_parquet(self.source) as file:
-            counts = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+            counts = _group_rows(file)
             done = sum(counts[:mark])
-            for group, count in enumerate(counts[mark:], mark):
+            for group, count in enumerate(counts[mark:end], mark):
                 after = done + count
                 for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group]):
                     done += batch.num_rows
                     table = pa.Table.from_batches([batch], self.schema)
-                    yield PointBatch(*self._where.read(table), table, done, group + 1 if done == after else None)
+                    yield PointBatch(
+                        *self._where.read(table), table, done, group + 1 if done == after < self.size else None
+                    )
+
+    def spans(self, mark: int = 0) -> Iterator[Span]:
+        """Row groups, as many as make a span."""
+        with _opened_parquet(self.source) as file:
+            counts = _group_rows(file)
+        start, done = mark, sum(counts[:mark])
+        rows = 0
+        for group, count in enumerate(counts[mark:-1], mark):
+            rows += count
+            if rows >= SPAN_ROWS:
+                done += rows
+                yield Span(start, group + 1, done)
+                start, rows = group + 1, 0
+        yield Span(start, None, self.size)
 
     @contextmanager
     def sink(self, path: Path, *, is_first: bool = True) -> Iterator["ParquetSink"]:  # noqa: ARG002 - all parts begin alike
@@ -166,7 +184,7 @@ class GeoPackagePoints:
             else _CoordinateColumns(*coordinate_columns(names, lon, lat))
         )
 
-    def batches(self, mark: int = 0) -> Iterator[PointBatch[Table]]:  # noqa: ARG002 - no batch has a mark
+    def batches(self, mark: int = 0, end: int | None = None) -> Iterator[PointBatch[Table]]:  # noqa: ARG002 - no batch has a mark
         """All rows in order, `BATCH_ROWS` at a time."""
         done = 0
         with pyogrio.open_arrow(self.source, layer=self._layer, batch_size=BATCH_ROWS, use_pyarrow=True) as opened:
@@ -178,6 +196,10 @@ class GeoPackagePoints:
                 yield PointBatch(*self._where.read(table), table, done)
         if done == 0:
             yield PointBatch(*self._where.read(empty), empty, 0)
+
+    def spans(self, mark: int = 0) -> Iterator[Span]:
+        """All rows: a layer cannot be cut."""
+        yield Span(mark, None, self.size)
 
     @contextmanager
     def sink(self, path: Path, *, is_first: bool = True) -> Iterator["GeoPackageSink"]:  # noqa: ARG002 - there is one part
@@ -220,6 +242,10 @@ def _opened_parquet(source: Path) -> Iterator[Any]:
             yield file
     except (pa.ArrowInvalid, OSError) as error:
         raise UnreadablePoints(f"{source.name}: {error}") from None
+
+
+def _group_rows(file: Any) -> list[int]:
+    return [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
 
 
 def _geoparquet_geometry(name: str, schema: Any) -> _PointGeometry | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numba
 from llvmlite import ir
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 P = ParamSpec("P")
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     def prefetch(array: Any, at: Any) -> None:
         """Ask for an element before it is needed."""
+
+    def copy_bytes(out: Any, to: int, data: Any, start: int, size: int) -> None:
+        """Copy bytes of one array to another, as memcpy does."""
 else:
 
     def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -59,3 +63,17 @@ else:
             return context.get_dummy_value()
 
         return numba.types.void(array, at), emit
+
+    @intrinsic
+    def copy_bytes(typing_context, out, to, data, start, size):  # noqa: ARG001, PLR0917
+        """Copy bytes of one array to another, as memcpy does: over twice as fast as a loop, even over a few dozen."""
+
+        def emit(context, builder, signature, arguments):
+            places = [
+                builder.gep(context.make_array(kind)(context, builder, array).data, [at])
+                for kind, array, at in ((signature.args[0], *arguments[:2]), (signature.args[2], *arguments[2:4]))
+            ]
+            cgutils.raw_memcpy(builder, *places, arguments[4], 1)
+            return context.get_dummy_value()
+
+        return numba.types.void(out, to, data, start, size), emit

@@ -37,6 +37,7 @@ from gis_grid.geo.lattice_tables import (
     MAX_SHIFT,
     NONE,
     ON_EDGE,
+    Entries,
     Floats,
     Frame,
     Ints,
@@ -149,6 +150,10 @@ class LatticeIndex:
         position = look_up_one(lon, lat, self.frame, self.tables, ON_EDGE)
         return (position - ON_EDGE, True) if position >= ON_EDGE else (position, False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (self.tables.coarse, self.tables.fine, self.tables.reals)  # integers are the reals seen otherwise
+        return _of_arrays, (self.frame, parts, self.count, self.overlap_cells)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the tables."""
@@ -201,26 +206,32 @@ class LatticeIndex:
         except (OSError, ValueError) as error:
             raise UnusableIndex(f"{path}: {error}") from None
         try:
-            return cls._of_file(mapped)
+            return _of_file(mapped)
         except (ValueError, KeyError, TypeError) as error:
             raise UnusableIndex(f"{path}: not an index of this version, or damaged: {error}") from None
 
-    @classmethod
-    def _of_file(cls, mapped: mmap.mmap) -> "LatticeIndex":
-        start = len(_MAGIC) + _HEAD_BYTES
-        at = start + int.from_bytes(mapped[len(_MAGIC) : start], "little")
-        if mapped[: len(_MAGIC)] != _MAGIC or at > len(mapped):
-            raise ValueError("it begins with something else")
-        head = json.loads(mapped[start:at])
-        parts = []
-        for length, kind in zip(head["lengths"], (np.uint32, np.uint32, np.float64), strict=True):
-            at += -at % _ALIGNMENT
-            parts.append(np.frombuffer(mapped, kind, length, at))
-            at += parts[-1].nbytes
-        x0, y0, per_x, per_y = map(float.fromhex, head["corner_and_scale"])
-        frame = Frame(x0, y0, per_x, per_y, *head["size"])
-        tables = Tables(parts[0], parts[1], parts[2].view(np.int32), parts[2])
-        return cls(frame, tables, head["count"], head["overlap_cells"])
+
+def _of_arrays(frame: Frame, parts: tuple[Entries, Entries, Floats], count: int, overlap_cells: int) -> LatticeIndex:
+    """Index of its coarse table, fine table and records."""
+    coarse, fine, reals = parts
+    return LatticeIndex(frame, Tables(coarse, fine, reals.view(np.int32), reals), count, overlap_cells)
+
+
+def _of_file(mapped: mmap.mmap) -> LatticeIndex:
+    start = len(_MAGIC) + _HEAD_BYTES
+    at = start + int.from_bytes(mapped[len(_MAGIC) : start], "little")
+    if mapped[: len(_MAGIC)] != _MAGIC or at > len(mapped):
+        raise ValueError("it begins with something else")
+    head = json.loads(mapped[start:at])
+    parts = []
+    for length, kind in zip(head["lengths"], (np.uint32, np.uint32, np.float64), strict=True):
+        at += -at % _ALIGNMENT
+        parts.append(np.frombuffer(mapped, kind, length, at))
+        at += parts[-1].nbytes
+    coarse, fine, reals = parts
+    x0, y0, per_x, per_y = map(float.fromhex, head["corner_and_scale"])
+    frame = Frame(x0, y0, per_x, per_y, *head["size"])
+    return _of_arrays(frame, (coarse, fine, reals), head["count"], head["overlap_cells"])
 
 
 def _check(polygons: npt.NDArray[Any]) -> None:

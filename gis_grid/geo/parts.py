@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -117,7 +117,11 @@ def _found(folder: Path, work: Note) -> Parts:
 
 
 def join_bytes(parts: Sequence[Path], path: Path) -> None:
-    """Write the bytes of `parts`, in order, to a new file."""
+    """Write the bytes of `parts`, in order, to a new file; a single one only gets a second name."""
+    if len(parts) == 1:
+        with suppress(OSError):  # a file system without links
+            path.hardlink_to(parts[0])
+            return
     with path.open("xb") as out:
         for part in parts:
             with part.open("rb") as file:

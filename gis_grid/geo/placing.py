@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import geopandas
 import numpy as np
@@ -20,6 +20,9 @@ import shapely
 
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.datum import Bounds, LonLat, refusal_reasons
+
+if TYPE_CHECKING:
+    from gis_grid.geo.lattice import LatticeIndex
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.intp]
@@ -153,16 +156,28 @@ class GridIndex:
     def __init__(self, grids: geopandas.GeoDataFrame) -> None:
         _check(grids)
         ordered = grids.sort_values("grid_code", kind="stable")
-        self.codes: Objects = np.array(ordered["grid_code"].tolist(), dtype=object)
-        self._polygons: Objects = np.array(ordered.geometry.to_numpy(), dtype=object)
-        self._boxes: Floats = shapely.bounds(self._polygons)
         # Compiled kernels take a second to import, which a command that only shows its help need not wait for.
         from gis_grid.geo.lattice import LatticeIndex  # noqa: PLC0415
 
-        self.lattice = LatticeIndex.build(self._polygons)
+        polygons = np.array(ordered.geometry.to_numpy(), dtype=object)
+        self._furnish(ordered["grid_code"].tolist(), polygons, LatticeIndex.build(polygons))
+
+    def _furnish(self, codes: list[str], polygons: Objects, lattice: "LatticeIndex") -> None:
+        self.codes: Objects = np.array(codes, dtype=object)
+        self._polygons = polygons
+        self._boxes: Floats = shapely.bounds(self._polygons)
+        self.lattice = lattice
         self._tree = shapely.STRtree(self._polygons)
         self._tree.query(self._polygons[0])  # GEOS builds it on first use without a lock
         self._surroundings_by_reach: dict[float, shapely.Geometry] = {}
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.codes.tolist(), shapely.to_wkb(self._polygons), self.lattice
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Take up what another process built: only the trees are made anew."""
+        codes, wkb, lattice = state
+        self._furnish(codes, shapely.from_wkb(wkb), lattice)
 
     @cached_property
     def digest(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ RESULT_COLUMNS = {
 """Columns added to a file, and the column of the placements each comes from."""
 
 BATCH_ROWS = 65_536
+SPAN_ROWS = 1_000_000
 NO_COORDINATES = "no coordinates"
 
 _LON_NAMES = frozenset({"lon", "long", "lng", "longitude", "x", "经度", "东经"})
@@ -55,7 +56,7 @@ class PointBatch(Generic[Rows]):
     done
         How much of `PointFile.size` is read with this batch.
     mark
-        Where to go on after this batch, for `PointFile.batches`; None where the file lets one not.
+        Where to go on after this batch, for `PointFile.batches`; None where the file lets one not, or at its end.
     """
 
     lon: Floats
@@ -64,6 +65,22 @@ class PointBatch(Generic[Rows]):
     rows: Rows
     done: int
     mark: int | None = None
+
+
+class Span(NamedTuple):
+    """Some rows of a file that can be worked on apart from all others.
+
+    Attributes
+    ----------
+    start, end
+        Marks for `PointFile.batches`; the end is None at the file's.
+    done
+        How much of `PointFile.size` is read with this span.
+    """
+
+    start: int
+    end: int | None
+    done: int
 
 
 class PointSink(Protocol):
@@ -82,8 +99,11 @@ class PointFile(Protocol):
     part_rows: int
     """About how many rows one part of the result has; a part that is finished survives a kill."""
 
-    def batches(self, mark: int = 0) -> Iterator[PointBatch[Any]]:
-        """All rows after a mark, in order; from the beginning at least one batch, if an empty one."""
+    def batches(self, mark: int = 0, end: int | None = None) -> Iterator[PointBatch[Any]]:
+        """All rows between two marks, in order; from the beginning at least one batch, if an empty one."""
+
+    def spans(self, mark: int = 0) -> Iterator[Span]:
+        """All rows after a mark as spans of about a million rows, where the file can be cut; at least one."""
 
     def sink(self, path: Path, *, is_first: bool = True) -> AbstractContextManager[PointSink]:
         """Open a new file for placed rows, the first part of the result or a later one."""
