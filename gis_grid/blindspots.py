@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from gis_grid.blocks import blocks_frame
 from gis_grid.city import City
 from gis_grid.errors import InvalidInput
-from gis_grid.geo.blindspots import seen_shares, unseen_ground
+from gis_grid.geo.blindspots import seen_shares, unseen_by_shift, unseen_ground
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.layer_files import read_ground, read_layer
 from gis_grid.geo.metres import area_and_width_m
@@ -45,6 +45,8 @@ NEAR_M = 150.0
 LOOK_BACK_DAYS = 60
 DATED_SPOTS = 100
 SILENT_DAYS = 365
+GROUNDS_ZH = {"streets": "街面", "estates": "小区"}
+UNSEEN_BY = {None: "unseen", 0: "unseen_by_day", 1: "unseen_by_night"}
 
 
 class BlindKind(StrEnum):
@@ -73,6 +75,8 @@ class BlindSpot:
         Since when it is so, a day; None where that is not known, or longer ago than was looked.
     badness
         Within its kind, larger is worse; `why` says of what it is made.
+    why, why_zh
+        In English and in Chinese.
     answers
         Codes of the grids whose managers answer for it.
     """
@@ -85,6 +89,7 @@ class BlindSpot:
     since: date | None
     badness: float
     why: str
+    why_zh: str
     answers: tuple[str, ...] = ()
     managers: tuple[Tenure, ...] = field(default=(), compare=False)
 
@@ -93,22 +98,6 @@ class BlindSpot:
         """A point in it."""
         inside = self.place.representative_point()
         return LonLat(float(inside.x), float(inside.y))
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a case about a blind spot would need: where, whose, what to say, and since when."""
-
-    point: LonLat
-    grid_code: str | None
-    text: str
-    since: date | None
-
-
-def finding_of(spot: BlindSpot) -> Finding:
-    """A blind spot as somebody would report it."""
-    grid = spot.answers[0] if spot.answers else None
-    return Finding(spot.point, grid, f"盲区 ({spot.kind}, {spot.what}): {spot.why}", spot.since)
 
 
 def find_blind_spots(
@@ -203,6 +192,10 @@ class _Scene:
         words = {0: " by day", 1: " by night", None: ""}[shift]
         return f"from {self.window.first} to {self.window.last}{words}"
 
+    def told_zh(self, shift: int | None) -> str:
+        """The window in Chinese words."""
+        return f"{self.window.first} 至 {self.window.last}{({0: '白天', 1: '夜间', None: ''})[shift]}"
+
 
 # --- geometric ---------------------------------------------------------------------------------------------------
 
@@ -219,8 +212,9 @@ def _in_no_grid(scene: _Scene) -> Iterator[BlindSpot]:
     for piece, area in unowned_ground(read_ground(scene.city.outline), scene.grids.geometry):
         near = scene.grids.iloc[shapely.STRtree(scene.grids.geometry.to_numpy()).nearest(piece)]
         why = f"{area:,.0f} m² of the district lie in no grid; {near['grid_code']} is nearest"
+        why_zh = f"区内 {area:,.0f} m² 不在任何网格; 最近的是 {near['grid_code']}"
         answers = (str(near["grid_code"]),)
-        yield BlindSpot(BlindKind.GEOMETRIC, "no_grid", None, piece, area, None, area, why, answers)
+        yield BlindSpot(BlindKind.GEOMETRIC, "no_grid", None, piece, area, None, area, why, why_zh, answers)
 
 
 def _in_no_block(scene: _Scene) -> Iterator[BlindSpot]:
@@ -234,8 +228,12 @@ def _in_no_block(scene: _Scene) -> Iterator[BlindSpot]:
         for piece, area in unowned_ground(whole, part.geometry):
             grid = own.iloc[int(np.argmax(shapely.area(shapely.intersection(own.geometry.to_numpy(), piece))))]
             why = f"{area:,.0f} m² of {parent} lie in none of its {len(part)} blocks"
+            why_zh = f"{parent} 有 {area:,.0f} m² 不在其 {len(part)} 个责任块内"
             answers = (str(grid["grid_code"]),)
-            yield BlindSpot(BlindKind.GEOMETRIC, "no_block", str(parent), piece, area, None, area, why, answers)
+            spot = BlindSpot(
+                BlindKind.GEOMETRIC, "no_block", str(parent), piece, area, None, area, why, why_zh, answers
+            )
+            yield spot
 
 
 def _joint_seams(scene: _Scene) -> Iterator[BlindSpot]:
@@ -251,7 +249,14 @@ def _joint_seams(scene: _Scene) -> Iterator[BlindSpot]:
             f"the edge of {pair[0]} and {pair[1]}, {row.length_m:,.0f} m, is of two towns; "
             f"{unseen:,.0f} m² within 10 m of it were not seen {scene.told(scene.window.shift)}"
         )
-        yield BlindSpot(BlindKind.GEOMETRIC, "joint_seam", pair[0], row.geometry, area, None, float(unseen), why, pair)
+        why_zh = (
+            f"{pair[0]} 与 {pair[1]} 的交界 {row.length_m:,.0f} m 分属两个街镇; "
+            f"两侧 10 m 内 {scene.told_zh(scene.window.shift)}有 {unseen:,.0f} m² 未见"
+        )
+        spot = BlindSpot(
+            *(BlindKind.GEOMETRIC, "joint_seam", pair[0], row.geometry, area, None, float(unseen)), why, why_zh, pair
+        )
+        yield spot
 
 
 def _unseen_m2(scene: _Scene, strips: gpd.GeoDataFrame) -> Any:
@@ -284,8 +289,10 @@ def _seams_of_file(scene: _Scene, path: Path) -> Iterator[BlindSpot]:
         what = "unowned_seam" if owner is None else "joint_seam"
         held = "belongs to nobody" if owner is None else f"belongs jointly to {owner}"
         why = f"{row['name']} {held}; {unseen:,.0f} m² of it were not seen {scene.told(scene.window.shift)}"
+        held_zh = "无人负责" if owner is None else f"由 {owner} 共管"
+        why_zh = f"{row['name']} {held_zh}; {scene.told_zh(scene.window.shift)}有 {unseen:,.0f} m² 未见"
         code = crossed[0] if crossed else None
-        yield BlindSpot(BlindKind.GEOMETRIC, what, code, shape, area, None, float(unseen) + 1.0, why, crossed)
+        yield BlindSpot(BlindKind.GEOMETRIC, what, code, shape, area, None, float(unseen) + 1.0, why, why_zh, crossed)
 
 
 # --- unseen ------------------------------------------------------------------------------------------------------
@@ -293,41 +300,42 @@ def _seams_of_file(scene: _Scene, path: Path) -> Iterator[BlindSpot]:
 
 def _unseen(scene: _Scene) -> Sequence[BlindSpot]:
     """Ground that nobody saw; without a shift asked, also ground that one shift saw and the other did not."""
-    if scene.window.shift is not None:
-        what = "unseen_by_night" if scene.window.shift else "unseen_by_day"
-        spots = _patches(scene, what, scene.seen(scene.window.shift), None, scene.window.shift)
+    how: dict[str, Any] = {
+        "metric_crs": scene.city.metric_crs,
+        "excluded": scene.excluded if len(scene.excluded) else None,
+        "as_of": scene.window.last,
+        "min_area_m2": LEAST_UNSEEN_M2,
+        "simplify_m": 10.0,
+    }
+    shift = scene.window.shift
+    if shift is None:
+        patches = unseen_by_shift(scene.asked_grids, scene.seen(0), scene.seen(1), **how)
     else:
-        by_day, by_night, ever = scene.seen(0), scene.seen(1), scene.seen(None)
-        spots = _patches(scene, "unseen", ever, None, None)
-        spots += _patches(scene, "unseen_by_night", by_night, by_day, 1)
-        spots += _patches(scene, "unseen_by_day", by_day, by_night, 0)
-    ranked = sorted(spots, key=lambda spot: -spot.badness)
+        patches = unseen_ground(scene.asked_grids, scene.seen(shift), **how).assign(shift=shift)
+    ranked = sorted(_patches(scene, patches), key=lambda spot: -spot.badness)
     return [*_dated(scene, ranked[:DATED_SPOTS]), *ranked[DATED_SPOTS:]]
 
 
-def _patches(scene: _Scene, what: str, seen: Ground, within: Ground | None, shift: int | None) -> list[BlindSpot]:
-    """Patches of ground in none of `seen` (and in all of `within`), ranked by area, people and reports nearby."""
-    patches = unseen_ground(
-        scene.asked_grids,
-        seen,
-        metric_crs=scene.city.metric_crs,
-        excluded=scene.excluded if len(scene.excluded) else None,
-        as_of=scene.window.last,
-        within=within,
-        min_area_m2=LEAST_UNSEEN_M2,
-        simplify_m=10.0,
-    )
+def _patches(scene: _Scene, patches: gpd.GeoDataFrame) -> list[BlindSpot]:
+    """Patches of unseen ground with what makes them bad: area, people and reports nearby."""
     reports = _reports_near(scene, patches)
     density = _density(scene)
+    is_told_apart = scene.window.shift is None
     spots = []
     for row, near in zip(patches.itertuples(), reports, strict=True):
-        code = str(row.grid_code)
+        code, shift = str(row.grid_code), None if row.shift < 0 else int(row.shift)
         badness = float(row.area_m2) * density.get(code, 1.0) * (1 + near)
-        seen_else = "" if within is None else ", though the other shift saw it"
-        why = f"{row.area_m2:,.0f} m² were not seen {scene.told(shift)}{seen_else}; {near} reports nearby in a year"
-        spots.append(
-            BlindSpot(BlindKind.UNSEEN, what, code, row.geometry, float(row.area_m2), None, badness, why, (code,))
+        is_seen_else = is_told_apart and shift is not None
+        why = (
+            f"{row.area_m2:,.0f} m² were not seen {scene.told(shift)}"
+            f"{', though the other shift saw it' if is_seen_else else ''}; {near} reports nearby in a year"
         )
+        why_zh = (
+            f"{scene.told_zh(shift)}有 {row.area_m2:,.0f} m² 未见{', 另一班次见过' if is_seen_else else ''}; "
+            f"一年内附近上报 {near} 件"
+        )
+        place = (row.geometry, float(row.area_m2), None, badness)
+        spots.append(BlindSpot(BlindKind.UNSEEN, UNSEEN_BY[shift], code, *place, why, why_zh, (code,)))
     return spots
 
 
@@ -354,7 +362,7 @@ def _reports_near(scene: _Scene, patches: gpd.GeoDataFrame) -> Any:
 def _dated(scene: _Scene, spots: Sequence[BlindSpot]) -> list[BlindSpot]:
     """Spots with the day after which nothing of them was seen, looked for over `LOOK_BACK_DAYS` before the window."""
     dated = []
-    for what, shift in (("unseen", None), ("unseen_by_night", 1), ("unseen_by_day", 0)):
+    for shift, what in UNSEEN_BY.items():
         of_kind = [spot for spot in spots if spot.what == what]
         last_days = _last_seen(scene, [spot.place for spot in of_kind], shift) if of_kind else []
         dated += [
@@ -403,10 +411,13 @@ def _silent(scene: _Scene) -> Iterator[BlindSpot]:
             f"{', people' if people is not None else ''} and neighbours; chance {row.p:.1g}, "
             f"false-discovery rate {row.q:.2f}"
         )
-        missing = float(expected) - int(reports)
-        yield BlindSpot(
-            *(BlindKind.SILENT, "silent", code, grid.geometry, float(grid.area_m2), since.date(), missing, why, (code,))
+        by_people = "、人口" if people is not None else ""
+        why_zh = (
+            f"一年内上报 {row.reports} 件, 按面积{by_people}和邻近网格应有 {expected:.1f} 件; "
+            f"偶然如此的概率 {row.p:.1g}, 错误发现率 {row.q:.2f}"
         )
+        place = (grid.geometry, float(grid.area_m2), since.date(), float(expected) - int(reports))
+        yield BlindSpot(BlindKind.SILENT, "silent", code, *place, why, why_zh, (code,))
 
 
 # --- unmanned ----------------------------------------------------------------------------------------------------
@@ -417,9 +428,9 @@ def _unmanned(scene: _Scene) -> Iterator[BlindSpot]:
     for code in grids_without_manager(scene.session, at=scene.now):
         since = _manager_left(scene.session, code, scene.now)
         why = f"nobody answers for this grid{f' since {since}' if since else ', and nobody ever has'}"
-        yield BlindSpot(
-            *(BlindKind.UNMANNED, "no_manager", code, shapes[code], float(areas[code]), since, 1e6, why, (code,))
-        )
+        why_zh = f"{f'{since} 起' if since else '从来'}没有网格长"
+        place = (shapes[code], float(areas[code]), since, 1e6)
+        yield BlindSpot(BlindKind.UNMANNED, "no_manager", code, *place, why, why_zh, (code,))
     blocks = blocks_frame(scene.session, at=scene.now).set_index("block_code", drop=False)
     owners = _grids_of(scene.grids, blocks)
     for staff in block_staff(scene.session, at=scene.now):
@@ -429,15 +440,15 @@ def _unmanned(scene: _Scene) -> Iterator[BlindSpot]:
         what = "short_block" if staff.people else "vacant_block"
         why = f"{staff.people} people are posted here, {staff.least_people} should be"
         lack = 1e5 * (staff.least_people - staff.people) / staff.least_people
-        yield BlindSpot(
-            *(BlindKind.UNMANNED, what, staff.block_code, block.geometry, float(block["area_m2"]), None, lack, why),
-            owners[staff.block_code],
-        )
-    for code, (minutes, why) in _gaps_by_place(scene).items():
+        why_zh = f"在岗 {staff.people} 人, 应有 {staff.least_people} 人"
+        place = (block.geometry, float(block["area_m2"]), None, lack)
+        spot = BlindSpot(BlindKind.UNMANNED, what, staff.block_code, *place, why, why_zh, owners[staff.block_code])
+        yield spot
+    for code, (minutes, why, why_zh) in _gaps_by_place(scene).items():
         shape = shapes[code] if code in shapes else blocks.loc[code].geometry
         area = float(areas[code] if code in areas else blocks.loc[code]["area_m2"])
         answers = (code,) if code in shapes else owners[code]
-        yield BlindSpot(BlindKind.UNMANNED, "shift_gap", code, shape, area, None, float(minutes), why, answers)
+        yield BlindSpot(BlindKind.UNMANNED, "shift_gap", code, shape, area, None, float(minutes), why, why_zh, answers)
 
 
 def _manager_left(session: Session, code: str, now: datetime) -> date | None:
@@ -460,36 +471,22 @@ def _grids_of(grids: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame) -> dict[str, tu
     return found
 
 
-def _gaps_by_place(scene: _Scene) -> dict[str, tuple[int, str]]:
+def _gaps_by_place(scene: _Scene) -> dict[str, tuple[int, str, str]]:
     """Minutes of the week that each place is without somebody, and the gaps in words; places without any are left out.
 
     Where no team has ever been stored there is nothing to judge by.
     """
     gaps = shift_gaps(scene.session, at=scene.now)
-    minutes, words = Counter[str](), defaultdict[str, list[str]](list)
+    minutes, words, words_zh = Counter[str](), defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
     for one in gaps:
         minutes[one.code] += one.gap.minutes
         words[one.code].append(f"{one.ground}: {one.gap}")
-    told = {code: f"nobody is out for {'; '.join(words[code][:4])}{' …' if words[code][4:] else ''}" for code in words}
-    return {code: (minutes[code], told[code]) for code in words}
-
-
-def seen_again_on(
-    session: Session, place: shapely.Geometry, *, after: date, until: date, metric_crs: str, share: float = 0.5
-) -> date | None:
-    """The first day after a day by which a share of a place was seen again; None where it was not by `until`."""
-    mask = masks_of(gpd.GeoSeries([place], crs="EPSG:4326").make_valid(), metric_crs)
-    wanted = share * int(mask.cells().sum())
-    tiles = set(zip(mask.tile_row.tolist(), mask.tile_col.tolist(), strict=True))
-    if wanted <= 0 or until <= after:
-        return None
-    seen = seen_tiles_in(session, Window(after + timedelta(days=1), until), tiles)
-    found = np.zeros_like(mask.bits)
-    for day in np.unique(seen.day):
-        of_day = seen.between(date.fromordinal(int(day)), date.fromordinal(int(day)))
-        for part in range(len(of_day)):
-            one = slice(part, part + 1)
-            found |= mask.found(Ground(of_day.tile_row[one], of_day.tile_col[one], of_day.bits[one]))
-        if int(np.bitwise_count(found).sum()) >= wanted:
-            return date.fromordinal(int(day))
-    return None
+        words_zh[one.code].append(f"{GROUNDS_ZH.get(str(one.ground), one.ground)} {one.gap}")
+    return {
+        code: (
+            minutes[code],
+            f"nobody is out for {'; '.join(told[:4])}{' …' if told[4:] else ''}",
+            f"每周 {minutes[code]:,} 分钟无人: {'; '.join(words_zh[code][:4])}{' …' if told[4:] else ''}",
+        )
+        for code, told in words.items()
+    }

@@ -47,6 +47,7 @@ class Source(StrEnum):
     POLICE_110 = "110"
     CITY_GRID_CENTRE = "city_grid_centre"
     PATROL = "patrol"
+    BLIND_SPOT = "blind_spot"
     VISIT = "visit"
     RESIDENT = "resident"
     WECHAT = "wechat"

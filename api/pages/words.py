@@ -21,6 +21,7 @@ NAMES = {
     "110": message("110"),
     "city_grid_centre": message("市网格中心"),
     "patrol": message("巡查员"),
+    "blind_spot": message("盲区发现"),
     "visit": message("来访"),
     "resident": message("居民"),
     "wechat": message("微信"),

@@ -155,6 +155,62 @@ def unseen_ground(
     if within is not None:
         mask = replace(mask, bits=mask.found(within))
     codes = grids["grid_code"].to_numpy(dtype=object)
+    return _patches(mask, codes, metric_crs=metric_crs, min_area_m2=min_area_m2, simplify_m=simplify_m)
+
+
+def unseen_by_shift(
+    grids: gpd.GeoDataFrame,
+    by_day: Ground,
+    by_night: Ground,
+    *,
+    metric_crs: str,
+    excluded: gpd.GeoDataFrame | None = None,
+    as_of: date | None = None,
+    min_area_m2: float = 500.0,
+    simplify_m: float = 0.0,
+) -> gpd.GeoDataFrame:
+    """`unseen_ground` of both shifts at once, each cell in one patch: in the time of one, what takes three alone.
+
+    Parameters
+    ----------
+    by_day, by_night
+        What each shift saw.
+
+    Returns
+    -------
+    patches
+        As `unseen_ground`, and `shift`: 0 where only the day did not see it, 1 where only the night did not, -1 where
+        neither saw it.
+    """
+    mask = masks_of(grids, metric_crs)
+    mask = _without_excluded(mask, excluded, metric_crs=metric_crs, as_of=as_of)
+    day, night = mask.found(by_day), mask.found(by_night)
+    shifts = {-1: mask.bits & ~day & ~night, 0: night & ~day, 1: day & ~night}
+    count = mask.n_polygons
+    stacked = GroundMask(
+        np.concatenate([mask.polygon + k * count for k in range(len(shifts))]),
+        np.tile(mask.tile_row, len(shifts)),
+        np.tile(mask.tile_col, len(shifts)),
+        np.concatenate(list(shifts.values())),
+        count * len(shifts),
+    )
+    codes = np.tile(grids["grid_code"].to_numpy(dtype=object), len(shifts))
+    of_shift = np.repeat(list(shifts), count)
+    return _patches(
+        stacked, codes, metric_crs=metric_crs, min_area_m2=min_area_m2, simplify_m=simplify_m, of_shift=of_shift
+    )
+
+
+def _patches(
+    mask: GroundMask,
+    codes: npt.NDArray[np.object_],
+    *,
+    metric_crs: str,
+    min_area_m2: float,
+    simplify_m: float,
+    of_shift: Ints | None = None,
+) -> gpd.GeoDataFrame:
+    """The patches of a mask whose polygons have these codes (and shifts), largest first."""
     shapes, owner = polygonise(mask, rank=np.argsort(np.argsort(codes, kind="stable"), kind="stable"))
     area_m2 = shapely.area(shapes)
     keep = np.flatnonzero(area_m2 >= min_area_m2)
@@ -162,9 +218,10 @@ def unseen_ground(
     shapes, owner, area_m2 = shapes[order], owner[order], area_m2[order]
     if simplify_m > 0 and len(shapes):
         shapes = shapely.coverage_simplify(shapes, simplify_m)
-    return gpd.GeoDataFrame(
-        {"grid_code": codes[owner], "area_m2": area_m2}, geometry=to_degrees(shapes, metric_crs), crs="EPSG:4326"
-    )
+    columns = {"grid_code": codes[owner], "area_m2": area_m2}
+    if of_shift is not None:
+        columns["shift"] = of_shift[owner]
+    return gpd.GeoDataFrame(columns, geometry=to_degrees(shapes, metric_crs), crs="EPSG:4326")
 
 
 def polygonise(mask: GroundMask, *, rank: Ints) -> tuple[npt.NDArray[np.object_], Ints]:

@@ -11,7 +11,7 @@ import shapely
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
-from gis_grid.blindspots import BlindKind, BlindSpot, find_blind_spots, finding_of, seen_again_on
+from gis_grid.blindspots import BlindKind, BlindSpot, find_blind_spots
 from gis_grid.blocks import blocks_frame
 from gis_grid.city import City, load_city
 from gis_grid.errors import InvalidInput
@@ -220,29 +220,6 @@ def test_kinds_are_not_mixed(session: Session, city: City) -> None:
     assert {one.kind for one in found} == {BlindKind.UNSEEN, BlindKind.UNMANNED}
     order = [list(BlindKind).index(one.kind) for one in found]
     assert order == sorted(order)
-
-
-def test_a_blind_spot_yields_what_a_case_needs(session: Session, city: City) -> None:
-    load_squares(session)
-    see(session, but=alley())
-    see(session, but=alley(), shift=1)
-    (spot,) = spots(session, city, BlindKind.UNSEEN)
-
-    finding = finding_of(spot)
-
-    assert finding.grid_code == "310112001002002"
-    assert alley().buffer(1e-5).contains(shapely.Point(finding.point))
-    assert "not seen" in finding.text
-
-
-def test_the_days_until_a_place_is_seen_again_are_counted(session: Session) -> None:
-    load_squares(session)
-    see(session, but=alley())
-    see(session, day=DAY + timedelta(days=4))
-
-    span = {"after": DAY, "metric_crs": CRS}
-    assert seen_again_on(session, alley(), until=DAY + timedelta(days=9), **span) == DAY + timedelta(days=4)  # type: ignore[arg-type]
-    assert seen_again_on(session, alley(), until=DAY + timedelta(days=3), **span) is None  # type: ignore[arg-type]
 
 
 def test_people_are_told_for_each_grid(session: Session, city: City) -> None:
