@@ -28,7 +28,6 @@ from tests.browsers import ARGUMENTS, CHROMIUM
 from tests.builders import CHEAP_PASSWORDS, NOW, add_signed_in, load_squares
 from tests.case_builders import load_city_rules
 
-
 MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made in it
 ENOUGH_BYTES = 3 << 30
 
