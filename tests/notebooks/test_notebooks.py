@@ -5,9 +5,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from sqlalchemy.orm import Session
 
 from gis_grid.city import load_city
+from gis_grid.database import connect, sessions
 from gis_grid.demo import fill_with_demo
 from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.installation import utc_now
@@ -17,18 +17,31 @@ from tests.builders import BY
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
-@pytest.fixture
-def demo(
-    cluster: EmbeddedPostgis, database: str, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of the demo, with its photos."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def template(cluster: EmbeddedPostgis, template: str, folder: Path) -> str:
+    """A database with the demo, made once and copied for each notebook."""
     city, now = load_city(), utc_now()
     assert city.grids is not None
-    load_layer_file(session, city.grids, city=city, by=BY, now=now)
-    fill_with_demo(session, city, snap_m=50.0, photos=tmp_path / "photos", now=now)
-    session.commit()
+    cluster.create_database_from(template, "template_demo")
+    engine = connect(cluster.url("template_demo", role="gis_grid_app"))
+    with sessions(engine).begin() as session:
+        load_layer_file(session, city.grids, city=city, by=BY, now=now)
+        fill_with_demo(session, city, snap_m=50.0, photos=folder / "photos", now=now)
+    engine.dispose()
+    return "template_demo"
+
+
+@pytest.fixture
+def demo(cluster: EmbeddedPostgis, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url(database, role="gis_grid_app"))
     monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url(database))
-    monkeypatch.setenv("GIS_GRID_DATA", str(tmp_path))
+    monkeypatch.setenv("GIS_GRID_DATA", str(folder))
 
 
 def run(path: Path, folder: Path) -> str:
