@@ -61,8 +61,9 @@ async def _city(installation: TheInstallation) -> City:
     return installation.city
 
 
-def _session(installation: TheInstallation) -> Iterator[Session]:
+def _session(request: Request, installation: TheInstallation) -> Iterator[Session]:
     with installation.sessions() as session:
+        request.state.session = session
         yield session
         session.commit()
 

@@ -19,6 +19,7 @@ from gis_grid.city import City
 from gis_grid.routing import Step as Limited
 from gis_grid.routing import Urgency, limits_for
 from gis_grid.rules import calendar_at, thresholds_at
+from gis_grid.supervision_acts import acts_at
 
 SEED = 1002
 DAYS = 700
@@ -81,6 +82,7 @@ def _rules(session: Session, code: str, *, city: City, now: datetime) -> CaseRul
         thresholds=thresholds_at(session, at=now),
         whole=limits[Limited.WHOLE],
         steps={stage: limits[step] for stage, step in WAITS_FOR.items() if step in limits},
+        acts=acts_at(session, at=now),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from gis_grid.cases import Case
+from gis_grid.cases import Case, CaseLogEntry
 from gis_grid.database import sql
 from gis_grid.event_types import EventType
 from gis_grid.indicators import (
@@ -34,6 +34,7 @@ from gis_grid.territory import Area
 from gis_grid.units import Unit, posts_of
 
 RANKED = "closing_in_time_rate"
+AND_POST = " · "  # between a unit and a post in it
 ROWS = {
     "measure": sa.Text,
     "case_id": sa.BigInteger,
@@ -58,6 +59,7 @@ class By(StrEnum):
     COMMUNITY = "community"
     GRID = "grid"
     UNIT = "unit"
+    POST = "post"  # who answered for the ground when the case was filed
     PERSON = "person"
     FAMILY = "family"  # event or component
     SOURCE = "source"
@@ -74,8 +76,8 @@ class Assessed:
     ----------
     counts, month_before, year_before
         In the period, and in those it is compared with (环比, 同比); empty for a period that is no month.
-    score
-        Official and unshrunk; None where there is nothing to count.
+    score, rank
+        Official and unshrunk, and the place it gives, 1 the best; None where there is nothing to count.
     shrunk_share, shrunk_rank
         `closing_in_time_rate` moved towards the mean of all, and the place it gives, 1 the best; None without cases.
     post
@@ -88,6 +90,7 @@ class Assessed:
     month_before: Counts
     year_before: Counts
     score: Score | None
+    rank: int | None
     shrunk_share: float | None
     shrunk_rank: int | None
     post: str | None = None
@@ -117,7 +120,7 @@ class LogRow(NamedTuple):
 
 
 def assess(session: Session, period: Period, by: By, *, now: datetime) -> Assessment:
-    """The figures of a period by area, unit or person, recomputed from the log as it stood at its end, or now."""
+    """The figures of a period by area, unit, post or person, recomputed from the log as it stood at its end, or now."""
     as_of = min(period.until, now)
     found = count(session, period, by, now=now)
     before: tuple[dict[str, Counts], dict[str, Counts]] = ({}, {})
@@ -127,7 +130,10 @@ def assess(session: Session, period: Period, by: By, *, now: datetime) -> Assess
     ranked = {key: parts(counts, INDICATORS[RANKED]) for key, counts in found.items()}
     prior = fit_prior([of for of, _ in ranked.values()], [due for _, due in ranked.values()])
     shares = {key: shrunk(of, due, prior) for key, (of, due) in ranked.items() if due and prior}
-    ranks = {share: place for place, share in enumerate(sorted(set(shares.values()), reverse=True), start=1)}
+    scores = {key: official_score(counts, weights) for key, counts in found.items()}
+    places = _places({key: score.points for key, score in scores.items() if score})
+    # As exact as it is shown: where units differ no more than by chance, all have one place.
+    shrunk_places = _places({key: round(value, 4) for key, value in shares.items()})
     posts = _first_posts(session, found, at=as_of) if by is By.UNIT else {}
     rows = [
         Assessed(
@@ -136,9 +142,10 @@ def assess(session: Session, period: Period, by: By, *, now: datetime) -> Assess
             counts=counts,
             month_before=before[0].get(key, {}),
             year_before=before[1].get(key, {}),
-            score=official_score(counts, weights),
+            score=scores[key],
+            rank=places.get(key),
             shrunk_share=shares.get(key),
-            shrunk_rank=ranks.get(shares[key]) if key in shares else None,
+            shrunk_rank=shrunk_places.get(key),
             post=posts.get(key),
         )
         for key, counts in sorted(found.items())
@@ -146,9 +153,15 @@ def assess(session: Session, period: Period, by: By, *, now: datetime) -> Assess
     return Assessment(period, by, as_of, tuple(rows), prior)
 
 
+def _places(values: Mapping[str, float]) -> dict[str, int]:
+    """The place of each, the highest first; those that are equal share one, as in 1, 2, 2, 4."""
+    ordered = sorted(values.values(), reverse=True)
+    return {key: ordered.index(value) + 1 for key, value in values.items()}
+
+
 def count(session: Session, period: Period, by: By, *, now: datetime) -> dict[str, Counts]:
     """What happened in a period, counted by measure, for each area, unit or person that it happened to."""
-    facts, key = _facts(by)
+    facts, joined, key = _facts(by)
     counted = (
         sa.select(
             key,
@@ -157,7 +170,7 @@ def count(session: Session, period: Period, by: By, *, now: datetime) -> dict[st
             sa.func.count().filter(facts.c.is_done),
             sa.func.count().filter(facts.c.is_in_time),
         )
-        .select_from(_joined(facts, by))
+        .select_from(joined)
         .where(key.is_not(None))
         .group_by(key, facts.c.measure)
     )
@@ -171,7 +184,7 @@ def log_rows(
     session: Session, period: Period, by: By, key: str, *, measure: Measure | None = None, now: datetime, limit: int
 ) -> list[LogRow]:
     """The steps behind the figures of one area, unit or person: each thing counted, by measure and case."""
-    facts, column = _facts(by)
+    facts, joined, column = _facts(by)
     query = (
         sa.select(
             facts.c.measure,
@@ -182,7 +195,7 @@ def log_rows(
             facts.c.unit,
             facts.c.who,
         )
-        .select_from(_joined(facts, by).join(Case, Case.id == facts.c.case_id))
+        .select_from(joined.join(Case, Case.id == facts.c.case_id))
         .where(column == key)
         .order_by(facts.c.measure, facts.c.case_id, facts.c.seq)
         .limit(limit)
@@ -192,31 +205,46 @@ def log_rows(
     return [LogRow(Measure(row[0]), *row[1:]) for row in session.execute(query, _window(period, now))]
 
 
-def _facts(by: By) -> tuple[sa.Subquery, sa.ColumnElement[Any]]:
-    """The rows that are counted, and the column that says for whom."""
+def _facts(by: By) -> tuple[sa.Subquery, Any, sa.ColumnElement[Any]]:
+    """The rows that are counted, what they are joined with, and the column that says for whom."""
     facts = sql("assessed_steps").columns(**ROWS).subquery("facts")
-    key: sa.ColumnElement[Any]
     match by:
         case By.CITY:
             # Not a constant, by which nothing can be grouped.
-            key = sa.literal_column("case when facts.measure <> '' then 'city' end")
+            return facts, facts, sa.literal_column("case when facts.measure <> '' then 'city' end")
         case By.PERSON:
-            key = facts.c.who
+            return facts, facts, facts.c.who
+        case By.POST:
+            post = _post_of(facts)
+            return facts, facts.join(post, sa.true()), post.c.post
         case By.FAMILY:
-            key = EventType.__table__.c.family
+            kinds = EventType.__table__
+            return facts, facts.join(kinds, kinds.c.code == facts.c.event_type), kinds.c.family
         case By.SOURCE:
-            key = Report.__table__.c.source
+            reports = Report.__table__
+            return facts, facts.join(reports, reports.c.id == facts.c.report_id), reports.c.source
         case _:
-            key = facts.c[by.value]
-    return facts, key
+            return facts, facts, facts.c[by.value]
 
 
-def _joined(facts: sa.Subquery, by: By) -> Any:
-    if by is By.FAMILY:
-        return facts.join(EventType, EventType.code == facts.c.event_type)
-    if by is By.SOURCE:
-        return facts.join(Report, Report.id == facts.c.report_id)
-    return facts
+def _post_of(facts: sa.Subquery) -> Any:
+    """The post that answered for the ground of each row's case, as the case's log says: unit and title."""
+    log, said = CaseLogEntry, CaseLogEntry.changed["responsible"]
+    named = sa.func.concat_ws(AND_POST, said["unit"].astext, said["post"].astext)
+    query = (
+        sa.select(sa.func.nullif(named, "").label("post"))
+        .where(log.case_id == facts.c.case_id, log.at < sa.bindparam("as_of"), log.changed.has_key("responsible"))
+        .order_by(log.seq.desc())
+        .limit(1)
+    )
+    return query.lateral("answered")
+
+
+def has_synthetic(session: Session, period: Period, *, now: datetime) -> bool:
+    """Whether any case that was accepted in a period, or is open, is made up."""
+    accepted = (Case.accepted_at >= period.since) & (Case.accepted_at < min(period.until, now))
+    made_up = (sa.exists().where(Case.is_synthetic, which) for which in (Case.closed_at.is_(None), accepted))
+    return bool(session.scalar(sa.select(sa.or_(*made_up))))
 
 
 def _window(period: Period, now: datetime) -> dict[str, Any]:

@@ -115,6 +115,11 @@ class Score:
     terms: Mapping[str, tuple[float, float]]
 
     @property
+    def weight(self) -> float:
+        """Sum of the weights of what could be counted."""
+        return round(sum(weight for weight, _ in self.terms.values()), 6)
+
+    @property
     def contribution(self) -> float:
         """Points of the whole assessment that this score brings; the rest comes from elsewhere."""
         return self.points * self.platform_share

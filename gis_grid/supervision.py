@@ -21,7 +21,7 @@ from gis_grid.errors import GridError, NotFound
 from gis_grid.notices import Notice, NoticeRead
 from gis_grid.permissions import POWERS, Caller, Permission, ScopeKind
 from gis_grid.supervision_acts import Act
-from gis_grid.units import codes_below
+from gis_grid.units import Unit, UnitKind, codes_below
 
 AT_ONCE = 500
 BY_SWEEP = By(who="gis-grid", channel="sweep")
@@ -135,6 +135,7 @@ def find_notices(
     *,
     now: datetime,
     is_unread: bool = False,
+    is_addressed: bool = False,
     before: int | None = None,
     limit: int = 100,
 ) -> list[tuple[Notice, Case, datetime | None]]:
@@ -144,18 +145,28 @@ def find_notices(
     ----------
     is_unread
         Only those that the caller has not read.
+    is_addressed
+        Only those that the caller is meant to read: for whose role counts everywhere, those told to the centre.
     before
         Only those with a lower id.
     """
     mine = (NoticeRead.notice_id == Notice.id) & (NoticeRead.who == caller.who)
     query = sa.select(Notice, Case, NoticeRead.at).join(Case, Case.id == Notice.case_id).outerjoin(NoticeRead, mine)
-    query = query.where(_told_in_scope(caller, now=now))
+    query = query.where(_told_in_scope(caller, now=now, is_addressed=is_addressed))
     if is_unread:
         query = query.where(NoticeRead.at.is_(None))
     if before is not None:
         query = query.where(Notice.id < before)
     query = query.order_by(Notice.id.desc()).limit(limit)
     return [(notice, case, at) for notice, case, at in session.execute(query)]
+
+
+def count_unread(session: Session, caller: Caller, *, now: datetime, most: int = 100) -> int:
+    """How many notices a caller is meant to read and has not read; at `most` counting stops."""
+    is_read = sa.exists().where(NoticeRead.notice_id == Notice.id, NoticeRead.who == caller.who)
+    query = sa.select(Notice.id).join(Case, Case.id == Notice.case_id)
+    query = query.where(~is_read, _told_in_scope(caller, now=now, is_addressed=True)).limit(most)
+    return session.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
 
 
 def the_notice(session: Session, notice_id: int, caller: Caller, *, now: datetime) -> Notice:
@@ -167,14 +178,17 @@ def the_notice(session: Session, notice_id: int, caller: Caller, *, now: datetim
     return notice
 
 
-def _told_in_scope(caller: Caller, *, now: datetime) -> sa.ColumnElement[bool]:
+def _told_in_scope(caller: Caller, *, now: datetime, is_addressed: bool = False) -> sa.ColumnElement[bool]:
     """The condition that a notice told a unit of the caller's, or is of a case on the caller's ground."""
+    root = sa.select(Unit.code).where(Unit.kind == UnitKind.CENTRE.value, Unit.valid.contains(now))
     conditions: list[sa.ColumnElement[bool]] = []
     for grant in caller.grants:
         if Permission.SEE_REPORT_DETAILS not in POWERS[grant.role]:
             continue
         code = grant.scope.code
         match grant.scope.kind:
+            case ScopeKind.ALL if is_addressed:
+                conditions.append(Notice.unit_code.in_(root))
             case ScopeKind.ALL:
                 return sa.true()
             case ScopeKind.AREA:

@@ -12,10 +12,13 @@ def install(app: "FastAPI") -> None:
     from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
 
     from api.pages import (  # noqa: PLC0415
+        assessment,
+        bulletin,
         case_board,
         case_page,
         faults,
         hotline,
+        notices,
         report,
         sheets,
         sign_in,
@@ -27,7 +30,8 @@ def install(app: "FastAPI") -> None:
 
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
-    for module in (territory, report, sheets, case_board, case_page, hotline, sign_in, staff):
+    own = (territory, report, sheets, case_board, case_page, hotline, notices, bulletin, assessment, sign_in, staff)
+    for module in own:
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))

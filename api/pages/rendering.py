@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.orm import Session
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,11 +21,13 @@ from api.pages.words import NAMES
 from gis_grid.city import City
 from gis_grid.installation import Installation
 from gis_grid.permissions import Caller, Permission
+from gis_grid.supervision import count_unread
 from maps.styles import format_area
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 YEAR_S = 365 * 86_400
+UNREAD_SHOWN = 99
 
 # Nothing but our own files; styles set from scripts are no inline styles to a browser.
 PAGE_POLICY = (
@@ -63,6 +66,8 @@ def page(
             view=view or view_of(caller),
             may_place=caller.may(Permission.PLACE_REPORT),
             takes_calls=caller.may(Permission.ACCEPT),
+            sees_assessment=caller.has(Permission.SEE_ASSESSMENT),
+            unread=_unread(request, caller),
             csrf=None if caller.is_anonymous else installation.form_token(request.cookies.get(SESSION_COOKIE, "")),
             path=request.url.path,
             when=lambda at: f"{at.astimezone(city.zone):%Y-%m-%d %H:%M}",
@@ -77,6 +82,14 @@ def page(
     if languages.chosen(request):
         response.set_cookie(languages.COOKIE, language.value, max_age=YEAR_S, samesite="lax", httponly=True)
     return response
+
+
+def _unread(request: Request, caller: Caller) -> int | None:
+    """How many notices wait to be read; None for who is told none, and on a page that asks nothing of the database."""
+    session: Session | None = getattr(request.state, "session", None)
+    if session is None or caller.is_key or not caller.has(Permission.SEE_REPORT_DETAILS):
+        return None
+    return count_unread(session, caller, now=request.app.state.clock(), most=UNREAD_SHOWN + 1)
 
 
 def sheet(text: str, *, city: City, caller: Caller) -> HTMLResponse:

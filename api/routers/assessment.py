@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse, Response
 from api.deps import InSession, Json, Now, Plain, TheCity
 from api.routers.bulletin import Assessor
 from gis_grid.assessment import Assessed, Assessment, By, Counts, assess, assessment_csv, log_rows
+from gis_grid.assessment_scope import demand_kind, demand_rows, in_scope
 from gis_grid.indicators import INDICATORS, Measure, Score, parts, percent, share
 from gis_grid.periods import Period
-from gis_grid.permissions import Caller, Permission
+from gis_grid.permissions import Permission
 
 router = APIRouter(prefix="/api/v1/assessment", tags=["assessment"])
 Month = Annotated[str, Query(description="such as 2026-03", max_length=20)]
@@ -36,10 +37,10 @@ def get_assessment(
 ) -> Response:
     """Indicators and scores of a month, with the month before and the same month a year before.
 
-    Areas and units are open to all who may see the assessment at all; persons to those who may everywhere.
+    Areas, units and posts of the caller's scope, with their ranks among all; persons for those who may everywhere.
     """
-    _demand_persons(caller, by)
-    assessment = assess(session, Period.month(month, city.zone), by, now=now)
+    demand_kind(caller, by)
+    assessment = in_scope(session, caller, assess(session, Period.month(month, city.zone), by, now=now), now=now)
     if form is Form.CSV:
         headers = {"Content-Disposition": f'attachment; filename="assessment-{month}-{by}.csv"'}
         return Response(assessment_csv(assessment), media_type="text/csv; charset=utf-8", headers=headers)
@@ -59,15 +60,11 @@ def get_rows(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> list[Json]:
     """How the figures of one area, unit or person came about: every thing counted, with its row in a case's log."""
-    _demand_persons(caller, by)
-    rows = log_rows(session, Period.month(month, city.zone), by, key, measure=measure, now=now, limit=limit)
+    period = Period.month(month, city.zone)
+    demand_rows(session, caller, by, key, now=now)
+    rows = log_rows(session, period, by, key, measure=measure, now=now, limit=limit)
     is_whole = caller.may(Permission.SEE_ASSESSMENT)
     return [row._asdict() | ({} if is_whole else {"who": None}) for row in rows]
-
-
-def _demand_persons(caller: Caller, by: By) -> None:
-    if by is By.PERSON:
-        caller.demand(Permission.SEE_ASSESSMENT)
 
 
 def _assessment_json(assessment: Assessment) -> Json:
@@ -96,6 +93,7 @@ def _row_json(row: Assessed) -> Json:
         "month_before": _indicators_json(row.month_before),
         "year_before": _indicators_json(row.year_before),
         "official": _score_json(row.score) if row.score else None,
+        "official_rank": row.rank,
         "shrunk_closing_in_time_share": row.shrunk_share,
         "shrunk_rank": row.shrunk_rank,
     }

@@ -41,7 +41,7 @@ def get_bulletin(
 ) -> Response:
     """Cases that turned red in a period, by unit and person; those where the caller's roles count."""
     bulletin = red_cases(session, Period(since, until, city.zone), now=now)
-    seen = replace(bulletin, runs=tuple(_in_scope(session, caller, bulletin)))
+    seen = replace(bulletin, runs=tuple(in_scope(session, caller, bulletin)))
     match form:
         case Form.CSV:
             headers = {"Content-Disposition": f'attachment; filename="red-{since}-{until}.csv"'}
@@ -52,7 +52,7 @@ def get_bulletin(
     return JSONResponse(_bulletin_json(seen))
 
 
-def _in_scope(session: Session, caller: Caller, bulletin: Bulletin) -> list[RedRun]:
+def in_scope(session: Session, caller: Caller, bulletin: Bulletin) -> list[RedRun]:
     """The runs on the caller's ground, or that their units had."""
     scopes = [grant.scope for grant in caller.grants if Permission.SEE_ASSESSMENT in POWERS[grant.role]]
     if EVERYWHERE in scopes:

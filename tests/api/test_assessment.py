@@ -9,8 +9,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
-from tests.builders import NOW, add_signed_in, bearer
-from tests.stored_cases import TEAM, Desk
+from gis_grid.tenures import NewTenure, appoint
+from tests.builders import BY, NOW, add_signed_in, bearer
+from tests.stored_cases import TEAM, WORKSTATION, Desk
 
 
 @pytest.fixture
@@ -42,6 +43,43 @@ def test_figures_of_persons_are_for_roles_that_count_everywhere(client: TestClie
     statuses = [client.get(path, headers=bearer(who)).status_code for path in paths for who in ("town", "supervisor")]
 
     assert statuses == [403, 200, 403, 200]
+
+
+def test_a_town_sees_its_own_figures_and_their_place_among_all(
+    client: TestClient, session: Session, tmp_path: Path
+) -> None:
+    add_signed_in(session, "row", [Grant(Role.GRID_MANAGER, Scope(ScopeKind.AREA, "310112001001"))])
+    add_signed_in(session, "team", [Grant(Role.SUPERVISOR, Scope(ScopeKind.UNIT, TEAM))])
+    seen = {
+        (who, by): [row["key"] for row in client.get(f"/api/v1/assessment?month=2026-03&by={by}", headers=bearer(who)).json()["rows"]]
+        for who, by in (("town", "town"), ("row", "town"), ("row", "community"), ("team", "unit"), ("team", "town"))
+    }  # fmt: skip
+    rows = "/api/v1/assessment/rows?month=2026-03&by=unit&key="
+
+    statuses = [client.get(rows + key, headers=bearer("team")).status_code for key in (TEAM, WORKSTATION)]
+
+    assert seen == {
+        ("town", "town"): ["310112001"],
+        ("row", "town"): [],
+        ("row", "community"): ["310112001001"],
+        ("team", "unit"): [TEAM],
+        ("team", "town"): [],
+    }
+    assert statuses == [200, 403]
+
+
+def test_figures_are_told_by_the_post_that_answers_for_the_ground(
+    client: TestClient, session: Session, tmp_path: Path
+) -> None:
+    tenure = NewTenure("310112001001001", "王芳", "书记", "一居委", "0-1", None, NOW - timedelta(days=9), None)
+    appoint(session, [tenure], by=BY, now=NOW)
+    Desk(session, tmp_path).closed()
+    path = "/api/v1/assessment?month=2026-03&by=post"
+
+    rows = {who: client.get(path, headers=bearer(who)).json()["rows"] for who in ("supervisor", "town")}
+
+    assert [row["key"] for row in rows["supervisor"]] == ["一居委 · 书记"]
+    assert rows["town"] == rows["supervisor"]
 
 
 def test_the_figures_come_as_csv(client: TestClient) -> None:

@@ -33,6 +33,9 @@ P = Permission
 ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/"): P.SEE_PUBLIC,
     ("GET", "/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/assessment"): P.SEE_ASSESSMENT,
+    ("GET", "/assessment/of"): P.SEE_ASSESSMENT,
+    ("GET", "/bulletin"): P.SEE_ASSESSMENT,
     ("GET", "/cases"): P.SEE_PUBLIC,
     ("GET", "/cases/waiting"): P.ACCEPT,
     ("GET", "/cases/{case}"): P.SEE_PUBLIC,
@@ -48,6 +51,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/maps/grids/{code}/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/heat"): P.SEE_PUBLIC,
     ("GET", "/maps/heat/sheet"): P.SEE_PUBLIC,
+    ("GET", "/notices"): P.SEE_REPORT_DETAILS,
     ("GET", "/report"): P.SEE_PUBLIC,
     ("GET", "/sign-in"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,
@@ -99,6 +103,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/api/v1/sign-in"): P.SEE_PUBLIC,
     ("POST", "/api/v1/sign-out"): P.SEE_PUBLIC,
     ("POST", "/api/v1/tracks"): P.SEND_TRACK,
+    ("POST", "/notices/read"): P.SEE_REPORT_DETAILS,
     ("POST", "/sign-in"): P.SEE_PUBLIC,
     ("POST", "/sign-out"): P.SEE_PUBLIC,
     ("POST", "/staff/unplaced/{report_id}"): P.PLACE_REPORT,
@@ -129,7 +134,10 @@ LISTS = {
     ("POST", "/api/v1/notices/{notice_id}/read"),
     ("GET", "/api/v1/bulletin"),
     ("GET", "/api/v1/assessment"),
-    ("GET", "/api/v1/assessment/rows"),
+    ("GET", "/notices"),
+    ("POST", "/notices/read"),
+    ("GET", "/bulletin"),
+    ("GET", "/assessment"),
 }
 # For those whose role counts everywhere: what lies in no grid, and what other systems send for the whole district.
 WHOLE = ("/staff/unplaced", "/api/v1/exchange/")
@@ -146,7 +154,8 @@ QUERIES: dict[str, dict[str, Any]] = {
     "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"},
     "/api/v1/tracks": SPAN,
     "/api/v1/assessment": {"month": "2026-03"},
-    "/api/v1/assessment/rows": {"month": "2026-03", "key": "x"},
+    "/api/v1/assessment/rows": {"month": "2026-03", "by": "grid", "key": GRID},
+    "/assessment/of": {"month": "2026-03", "by": "grid", "key": GRID},
     "/api/v1/bulletin": {"since": "2026-03-01", "until": "2026-03-31"},
 }
 QUERIES |= {f"/api/v1/exchange/{{peer}}/{what}": {"day": "2026-03-02"} for what in ("balance", "differences")}
@@ -214,6 +223,7 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         },
         "/api/v1/sign-in": {"json": {"login": "nobody", "password": "wrong"}},
         "/api/v1/tracks": {"json": {"chunks": [CHUNK]}},
+        "/notices/read": {"data": {"notice": "1"}},
         "/staff/unplaced/{report_id}": {"data": {"grid_code": GRID, "reason": "x"}},
     }
     body = bodies.get(path, {}) if method == "POST" else {"params": QUERIES.get(path)}

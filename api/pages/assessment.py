@@ -1,0 +1,191 @@
+"""The pages of the assessment: a ranking of a month, and how the score of one area, unit or person came about."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
+
+from api.deps import InSession, Now, Plain, TheCity
+from api.pages.figures import type_names
+from api.pages.rendering import page
+from api.pages.supervision_words import BY, INDICATOR_NAMES, LESS_IS_BETTER, MEASURES, RANKED
+from api.pages.words import FAMILIES, NAMES, SYNTHETIC_PARTS
+from api.routers.bulletin import Assessor
+from gis_grid.assessment import Assessed, By, assess, has_synthetic, log_rows
+from gis_grid.assessment_scope import OF_ALL, demand_kind, demand_rows, in_scope
+from gis_grid.city import City
+from gis_grid.errors import NotFound
+from gis_grid.indicators import INDICATORS, Measure, Score, parts, percent, share
+from gis_grid.periods import Period
+from gis_grid.permissions import Caller, Permission
+
+router = APIRouter(prefix="/assessment")
+LISTED = 300
+ROWS_LISTED = 500
+Month = Annotated[str, Query(description="such as 2026-03; this month without it", max_length=20)]
+Key = Annotated[str, Query(max_length=200, description="as the assessment names it"), Plain]
+
+
+class Figure(NamedTuple):
+    """An indicator as a table tells it: shares in percent, changes in percentage points, empty where there is none.
+
+    Attributes
+    ----------
+    weight, value, brings
+        In the official score: its weight, what it counts as (0 to 1), and the points that it brings.
+    """
+
+    name: str
+    of: int
+    due: int
+    percent: str
+    measure: Measure
+    month_before: str
+    year_before: str
+    month_change: str
+    year_change: str
+    weight: float | None
+    value: float | None
+    brings: float | None
+
+
+def figures_of(row: Assessed, names: Sequence[str]) -> list[Figure]:
+    """The indicators of one row, with what they were and how much they changed since."""
+    return [_figure(row, name) for name in names]
+
+
+def _figure(row: Assessed, name: str) -> Figure:
+    indicator = INDICATORS[name]
+    now = share(row.counts, indicator)
+    month, year = (share(counts, indicator) for counts in (row.month_before, row.year_before))
+    weight, value = row.score.terms.get(name, (None, None)) if row.score else (None, None)
+    of, due = parts(row.counts, indicator)
+    return Figure(
+        name,
+        of,
+        due,
+        percent(of, due),
+        indicator.measure,
+        percent(*parts(row.month_before, indicator)),
+        percent(*parts(row.year_before, indicator)),
+        _change(now, month),
+        _change(now, year),
+        weight,
+        value,
+        _brings(row.score, weight, value),
+    )
+
+
+def _change(now: float | None, was: float | None) -> str:
+    return "" if now is None or was is None else f"{100 * (now - was):+.2f}"
+
+
+def _brings(score: Score | None, weight: float | None, value: float | None) -> float | None:
+    if score is None or weight is None or value is None:
+        return None
+    return 100 * weight * value / score.weight
+
+
+@router.get("", response_class=HTMLResponse)
+def ranking(
+    *,
+    request: Request,
+    caller: Assessor,
+    session: InSession,
+    city: TheCity,
+    now: Now,
+    month: Month = "",
+    by: By = By.TOWN,
+) -> HTMLResponse:
+    """Scores and indicators of a month, the best score first."""
+    demand_kind(caller, by)
+    period = _period(month, city, now)
+    whole = assess(session, period, by, now=now)
+    seen = in_scope(session, caller, whole, now=now)
+    rows = sorted(seen.rows, key=lambda row: (row.rank or len(seen.rows) + 1, row.key))
+    return page(
+        request,
+        "assessment.html",
+        caller=caller,
+        **_common(session, request, caller, period, by, now=now),
+        rows=[(row, figures_of(row, RANKED)) for row in rows[:LISTED]],
+        columns=RANKED,
+        hidden=len(rows) - min(len(rows), LISTED),
+        of=len(whole.rows),
+        prior=whole.prior,
+        as_of=whole.as_of,
+        opens=by not in OF_ALL or caller.may(Permission.SEE_ASSESSMENT),
+        most_weight=max((row.score.weight for row in whole.rows if row.score), default=0.0),
+        platform=next((row.score.platform_share for row in whole.rows if row.score), None),
+        download=urlencode({"month": _text(period), "by": by.value, "format": "csv"}),
+    )
+
+
+@router.get("/of", response_class=HTMLResponse)
+def one(
+    *,
+    request: Request,
+    caller: Assessor,
+    session: InSession,
+    city: TheCity,
+    now: Now,
+    key: Key,
+    month: Month = "",
+    by: By = By.UNIT,
+    measure: Measure | None = None,
+) -> HTMLResponse:
+    """How the score of one area, unit, post or person came about, down to the rows of the log."""
+    demand_rows(session, caller, by, key, now=now)
+    period = _period(month, city, now)
+    whole = assess(session, period, by, now=now)
+    row = next((row for row in whole.rows if row.key == key), None)
+    if row is None:
+        raise NotFound(f"nothing was counted for {key[:60]!r} in {_text(period)}")
+    rows = log_rows(session, period, by, key, measure=measure, now=now, limit=ROWS_LISTED + 1) if measure else []
+    return page(
+        request,
+        "assessment_of.html",
+        caller=caller,
+        **_common(session, request, caller, period, by, now=now),
+        row=row,
+        figures=figures_of(row, list(INDICATORS)),
+        of=len(whole.rows),
+        prior=whole.prior,
+        as_of=whole.as_of,
+        measure=measure,
+        measures=MEASURES,
+        log=rows[:ROWS_LISTED],
+        has_more=len(rows) > ROWS_LISTED,
+        sees_persons=caller.may(Permission.SEE_ASSESSMENT),
+    )
+
+
+def _common(session: Session, request: Request, caller: Caller, period: Period, by: By, *, now: Any) -> dict[str, Any]:
+    """What both pages need."""
+    words = dict(BY)
+    if not caller.may(Permission.SEE_ASSESSMENT):
+        words.pop(By.PERSON)
+    asked = {"month": _text(period), "by": by.value}
+    return {
+        "period": period,
+        "month": _text(period),
+        "by": by,
+        "words_of": words,
+        "indicator_names": INDICATOR_NAMES,
+        "less_is_better": LESS_IS_BETTER,
+        "is_over": period.until <= now,
+        "kinds": {**FAMILIES, **NAMES, "city": BY[By.CITY], **type_names(session, request)},
+        "query": lambda **changes: urlencode(asked | changes),
+        "synthetic": [SYNTHETIC_PARTS["cases"]] if has_synthetic(session, period, now=now) else [],
+    }
+
+
+def _period(month: str, city: City, now: Any) -> Period:
+    return Period.month(month or f"{now.astimezone(city.zone):%Y-%m}", city.zone)
+
+
+def _text(period: Period) -> str:
+    return f"{period.first:%Y-%m}"

@@ -1,0 +1,54 @@
+"""The page of red cases of a period (红灯超时案件通报), by unit and person."""
+
+from dataclasses import replace
+from datetime import date
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from api.deps import InSession, Now, TheCity
+from api.pages.case_rows import words
+from api.pages.case_words import VALUES
+from api.pages.rendering import page
+from api.pages.words import SYNTHETIC_PARTS
+from api.routers.bulletin import Assessor, in_scope
+from gis_grid.bulletin import red_cases
+from gis_grid.periods import Period
+
+router = APIRouter(prefix="/bulletin")
+LISTED = 200
+Day = Annotated[date | None, Query(description="a day on the city's clock")]
+
+
+@router.get("", response_class=HTMLResponse)
+def bulletin_page(
+    *,
+    request: Request,
+    caller: Assessor,
+    session: InSession,
+    city: TheCity,
+    now: Now,
+    since: Day = None,
+    until: Day = None,
+) -> HTMLResponse:
+    """Cases that turned red from one day to another, those where the caller's roles count; this month without days."""
+    today = now.astimezone(city.zone).date()
+    last = until or today
+    period = Period(since or last.replace(day=1), last, city.zone)
+    found = red_cases(session, period, now=now)
+    bulletin = replace(found, runs=tuple(in_scope(session, caller, found)))
+    return page(
+        request,
+        "bulletin.html",
+        caller=caller,
+        bulletin=bulletin,
+        period=period,
+        by_person=bulletin.by_unit_and_person,
+        runs=sorted(bulletin.runs, key=lambda run: run.red_at, reverse=True)[:LISTED],
+        values=VALUES,
+        download=urlencode({"since": period.first, "until": period.last}),
+        synthetic=[SYNTHETIC_PARTS["cases"]] if any(run.is_synthetic for run in bulletin.runs) else [],
+        **words(session, request),
+    )

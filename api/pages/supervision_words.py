@@ -1,0 +1,48 @@
+"""Words of the pages of supervision and assessment; see `api.pages.words`."""
+
+from api.pages.words import message
+from gis_grid.assessment import By
+from gis_grid.indicators import INDICATORS, Measure
+
+BY = {
+    By.TOWN: message("街镇"),
+    By.COMMUNITY: message("居村"),
+    By.GRID: message("网格"),
+    By.UNIT: message("单位"),
+    By.POST: message("网格长岗位"),
+    By.PERSON: message("经办人"),
+    By.CITY: message("全区"),
+    By.FAMILY: message("部件和事件"),
+    By.SOURCE: message("来源"),
+}
+INDICATOR_NAMES = {
+    "filing_rate": message("立案率"),
+    "dispatch_accuracy": message("准确派遣率"),
+    "taking_in_time_rate": message("按时接单率"),
+    "handling_rate": message("处置率"),
+    "handling_in_time_rate": message("按期处置率"),
+    "checking_in_time_rate": message("按时核查率"),
+    "answering_in_time_rate": message("按期答复率"),
+    "closing_rate": message("结案率"),
+    "closing_in_time_rate": message("按期结案率"),
+    "rework_rate": message("返工率"),
+    "return_rate": message("回退率"),
+    "passing_rate": message("核查通过率"),
+    "satisfaction_rate": message("满意率"),
+}
+MEASURES = {
+    Measure.FILE: message("受理的案件"),
+    Measure.DISPATCH: message("派遣"),
+    Measure.TAKE: message("应接单"),
+    Measure.HANDLE: message("应处置"),
+    Measure.CHECK: message("应核查"),
+    Measure.ANSWER: message("应答复"),
+    Measure.CLOSE: message("应结案"),
+    Measure.REWORK: message("已处置的案件"),
+    Measure.RETURN: message("收到的案件"),
+    Measure.PASS: message("核查"),
+    Measure.SATISFY: message("有表态的答复"),
+}
+# In the ranking; the page of one area or unit has all.
+RANKED = ("closing_in_time_rate", "closing_rate", "handling_in_time_rate", "rework_rate", "return_rate")
+LESS_IS_BETTER = frozenset(name for name, indicator in INDICATORS.items() if indicator.is_less_better)
