@@ -61,6 +61,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     app.state.places = asyncio.Semaphore(AT_ONCE)
     app.state.blind_spots = blind_spots.Found()
     app.state.outline = tracks.Outline()
+    app.state.public_bulletins = openness.Bulletins()
     app.state.case_stream = CaseStream(installation.engine)
     for module in (
         locate,

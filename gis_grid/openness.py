@@ -1,7 +1,9 @@
-"""What everybody may see of the work: the progress of one's own report, counts, and where reports pile up."""
+"""What everybody may see of the work: progress of one's own report, counts, red cases by unit, busy squares."""
 
 import secrets
 import uuid
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -10,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gis_grid.cases import Case, CaseLogEntry, log_of
+from gis_grid.bulletin import RedRun
+from gis_grid.cases import Case, CaseLogEntry, log_of, the_case
 from gis_grid.database import Base
 from gis_grid.errors import NotFound
 from gis_grid.event_types import EventType
@@ -44,18 +47,23 @@ class Progress:
     case
         None while nobody has accepted the report.
     log
-        Its steps, in order.
-    merged_into
-        The case that goes on in its place after a merge.
+        Its steps, in order; after a merge those of the case that goes on.
+    going_on
+        The case that goes on in its place after a merge, else the case itself.
     unit
-        Who has it now.
+        Who has that now.
     """
 
     report: Report
     case: Case | None
     log: list[CaseLogEntry]
-    merged_into: str | None
+    going_on: Case | None
     unit: Unit | None
+
+    @property
+    def merged_into(self) -> str | None:
+        """The serial number of the case that goes on after a merge."""
+        return self.going_on.serial if self.going_on is not None and self.going_on is not self.case else None
 
     @property
     def answer(self) -> str | None:
@@ -72,6 +80,15 @@ class PublicCount(NamedTuple):
     accepted: int
     open: int
     ended: int
+
+
+class UnitReds(NamedTuple):
+    """How many cases turned red with a unit in a period, and how many of their limits ran out."""
+
+    unit: str | None
+    unit_name: str | None
+    cases: int
+    limits: int
 
 
 class BusySquare(NamedTuple):
@@ -115,12 +132,16 @@ def progress_of(session: Session, number: str, code: str, *, now: datetime) -> P
         raise NoSuchProgress("no report has this number and query code together")
     report = session.get_one(Report, known.report_id)
     case = session.scalar(sa.select(Case).where(Case.opening_report_id == report.id))
-    log = log_of(session, case) if case else []
-    merged_into = case.read_state().merged_into if case else None
+    if case is None:
+        return Progress(report, None, [], None, None)
+    log, going_on = log_of(session, case), case
+    while (into := going_on.read_state().merged_into) is not None:
+        merged_at, going_on = log[-1].at, the_case(session, into)
+        log += [entry for entry in log_of(session, going_on) if entry.at > merged_at]
     unit = None
-    if case is not None and case.unit is not None:
-        unit = session.scalar(sa.select(Unit).where(Unit.code == case.unit, Unit.valid.contains(now)))
-    return Progress(report, case, log, merged_into, unit)
+    if going_on.unit is not None:
+        unit = session.scalar(sa.select(Unit).where(Unit.code == going_on.unit, Unit.valid.contains(now)))
+    return Progress(report, case, log, going_on, unit)
 
 
 def _report_of(session: Session, number: str) -> uuid.UUID | None:
@@ -155,3 +176,12 @@ def busy_squares(session: Session, *, since: datetime) -> list[BusySquare]:
         .order_by(count.desc(), sa.func.ST_X(Report.public_geom), sa.func.ST_Y(Report.public_geom))
     )
     return [BusySquare(*row) for row in session.execute(query)]
+
+
+def reds_by_unit(runs: Iterable[RedRun]) -> list[UnitReds]:
+    """What of a bulletin is for everybody: numbers by unit, the most first; no person and no single case."""
+    found: dict[tuple[str | None, str | None], list[int]] = defaultdict(list)
+    for run in runs:
+        found[run.unit, run.unit_name].append(run.case_id)
+    counted = [UnitReds(unit, name, len(set(cases)), len(cases)) for (unit, name), cases in found.items()]
+    return sorted(counted, key=lambda one: (-one.cases, one.unit or ""))

@@ -153,12 +153,12 @@ class Classes:
         return np.where(np.isnan(values), -1, index)
 
 
-def count_classes(counts: npt.ArrayLike) -> Classes:
-    """Up to five classes of whole counts from 1 on, about as many places in each; few is light, many is dark."""
+def count_classes(counts: npt.ArrayLike, *, least: int = 1) -> Classes:
+    """Up to five classes of whole counts from `least` on, about as many places in each; few is light, many is dark."""
     counts = np.asarray(counts, dtype=float)
-    positive = counts[counts > 0]
-    quantiles = np.quantile(positive, [0.3, 0.6, 0.8, 0.95]) if len(positive) else np.array([])
-    edges = sorted({1, *(int(np.ceil(edge)) + 1 for edge in quantiles if np.ceil(edge) < positive.max())})
+    enough = counts[counts >= least]
+    quantiles = np.quantile(enough, [0.3, 0.6, 0.8, 0.95]) if len(enough) else np.array([])
+    edges = sorted({least, *(int(np.ceil(edge)) + 1 for edge in quantiles if np.ceil(edge) < enough.max())})
     tops = [*(edge - 1 for edge in edges[1:]), None]
     return Classes(tuple(edges), tuple(map(_range_label, edges, tops)), _spread(len(edges)))
 

@@ -19,6 +19,7 @@ def install(app: "FastAPI") -> None:
         faults,
         hotline,
         notices,
+        public,
         report,
         sheets,
         sign_in,
@@ -30,7 +31,20 @@ def install(app: "FastAPI") -> None:
 
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
-    own = (territory, report, sheets, case_board, case_page, hotline, notices, bulletin, assessment, sign_in, staff)
+    own = (
+        territory,
+        report,
+        public,
+        sheets,
+        case_board,
+        case_page,
+        hotline,
+        notices,
+        bulletin,
+        assessment,
+        sign_in,
+        staff,
+    )
     for module in own:
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.

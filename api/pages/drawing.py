@@ -21,8 +21,10 @@ from gis_grid.errors import InvalidInput
 from gis_grid.geo.blindspots import exclusions_in_force, seen_shares, unseen_ground
 from gis_grid.geo.density import heat_surface, implausible_piles, on_piles
 from gis_grid.geo.layer_files import read_layer
+from gis_grid.geo.privacy import PUBLIC_CELL_M, public_squares
 from gis_grid.geo.tiles import Ground, SeenTiles
 from gis_grid.layer_changes import LayerChange
+from gis_grid.openness import LEAST_SHOWN, busy_squares
 from gis_grid.patrols import has_synthetic_tracks, tracks_in
 from gis_grid.reports import ReportFilter, count_by_grid, find_reports, points_of
 from gis_grid.seen import seen_in_window
@@ -41,6 +43,7 @@ from gis_grid.territory import (
     the_layer,
 )
 from maps.blind_spots import blind_spots_map
+from maps.busy_squares import busy_squares_map
 from maps.district import district_map
 from maps.grid import grid_map
 from maps.heat import heat_map
@@ -297,6 +300,32 @@ def draw_heat(
         basemap=basemap_of(city),
         synthetic_note=synthetic_note(parts),
         grid_url=grid_url,
+    )
+
+
+def draw_busy_squares(session: Session, city: City, *, now: datetime) -> folium.Map:
+    """Where reports of 30 days pile up, for everybody: squares of 100 m with at least five."""
+    layer = the_layer(session, now)
+    since = now - timedelta(days=SHOWN_DAYS)
+    found = busy_squares(session, since=since)
+    lon, lat = [square.lon for square in found], [square.lat for square in found]
+    squares = gpd.GeoDataFrame(
+        {"reports": [square.reports for square in found]},
+        geometry=public_squares(lon, lat, metric_crs=city.metric_crs),
+        crs="EPSG:4326",
+    )
+    reports = count_reports(session, ReportFilter(since=since))
+    return busy_squares_map(
+        squares,
+        areas=areas_frame(session, layer, Level.TOWN, Level.COMMUNITY),
+        title=f"{city.name}上报较多的地方 Where reports pile up",
+        as_of=now.astimezone(city.zone),
+        window=f"近{SHOWN_DAYS}天 {SHOWN_DAYS} days",
+        least=LEAST_SHOWN,
+        side_m=PUBLIC_CELL_M,
+        reference=reference_of(city),
+        basemap=basemap_of(city),
+        synthetic_note=synthetic_note({"网格 grids": layer.is_synthetic, "上报 reports": reports.has_synthetic}),
     )
 
 

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -67,6 +68,17 @@ def places(session: Session, layer: GridLayer, *, ids: sa.Select[int] | None = N
     )
     rows = session.execute(query.where(Grid.id.in_(ids)) if ids is not None else query)
     return [Place(*row) for row in rows]
+
+
+def town_names(session: Session, *, at: datetime) -> dict[str, str]:
+    """The name of each town in force at a time, by its code, ascending."""
+    query = (
+        sa.select(Area.code, Area.name)
+        .join(GridLayer, GridLayer.id == Area.layer_id)
+        .where(Area.level == Level.TOWN.value, GridLayer.in_force.contains(at))
+        .order_by(Area.code)
+    )
+    return dict(session.execute(query).all())
 
 
 def tallies(

@@ -226,6 +226,20 @@ def heat_sheet(
     return sheet(text, city=city, caller=caller)
 
 
+@router.get("/busy-squares/sheet", response_class=HTMLResponse)
+def busy_squares_sheet(
+    *, request: Request, caller: Anyone, session: InSession, city: TheCity, now: Now
+) -> HTMLResponse:
+    """The bare map of where reports pile up; everybody sees the same."""
+    text = _drawn(
+        request,
+        session,
+        ("busy squares", now.date()),
+        lambda: drawing.draw_busy_squares(session, city, now=now),
+    )
+    return sheet(text, city=city, caller=caller)
+
+
 @router.get("/blind-spots", response_class=HTMLResponse)
 def blind_spots_page(
     *,

@@ -2,8 +2,10 @@
 
 from functools import cache
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import shapely
 from pyproj import Transformer
 
 PUBLIC_CELL_M = 100.0
@@ -33,6 +35,18 @@ def coarsen(
     centre_x, centre_y = ((np.floor(np.asarray(v) / cell_m) + 0.5) * cell_m for v in (x, y))
     centre_lon, centre_lat = back.transform(centre_x, centre_y)
     return np.round(centre_lon, 6), np.round(centre_lat, 6)
+
+
+def public_squares(
+    lon: npt.ArrayLike, lat: npt.ArrayLike, *, metric_crs: str, cell_m: float = PUBLIC_CELL_M
+) -> gpd.GeoSeries:
+    """The squares around centres that `coarsen` gave, as EPSG:4326 polygons."""
+    there, back = _transformers(metric_crs)
+    x, y = there.transform(np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64))
+    half = cell_m / 2
+    squares = shapely.box(x - half, y - half, x + half, y + half)
+    turned = shapely.transform(squares, lambda at: np.column_stack(back.transform(at[:, 0], at[:, 1])))
+    return gpd.GeoSeries(turned, crs="EPSG:4326")
 
 
 @cache

@@ -32,7 +32,7 @@ class Service:
         self.client = TestClient(create_app(installation, clock=lambda: self.now), raise_server_exceptions=False)
 
     def get(self, path: str, *, who: str | None = None, **params: Any) -> Any:
-        return self.client.get(f"/api/v1{path}", params=params, headers=bearer(who) if who else {})
+        return self.client.get(f"/api/v1{path}", params=params or None, headers=bearer(who) if who else {})
 
     def post(self, path: str, body: Any, *, who: str | None = None) -> Any:
         return self.client.post(f"/api/v1{path}", json=body, headers=bearer(who) if who else {})

@@ -45,6 +45,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/maps/areas/{code}/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/blind-spots"): P.SEE_PUBLIC,
     ("GET", "/maps/blind-spots/sheet"): P.SEE_PUBLIC,
+    ("GET", "/maps/busy-squares/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/cases/{case}/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/district"): P.SEE_PUBLIC,
     ("GET", "/maps/district/sheet"): P.SEE_PUBLIC,
@@ -52,6 +53,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/maps/heat"): P.SEE_PUBLIC,
     ("GET", "/maps/heat/sheet"): P.SEE_PUBLIC,
     ("GET", "/notices"): P.SEE_REPORT_DETAILS,
+    ("GET", "/public"): P.SEE_PUBLIC,
     ("GET", "/report"): P.SEE_PUBLIC,
     ("GET", "/sign-in"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,
@@ -76,6 +78,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/joint-operations"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/joint-operations/{operation_id}"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/locate"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/public/bulletin"): P.SEE_PUBLIC,
     ("GET", "/api/v1/public/busy-squares"): P.SEE_PUBLIC,
     ("GET", "/api/v1/public/counts"): P.SEE_PUBLIC,
     ("GET", "/api/v1/notices"): P.SEE_REPORT_DETAILS,
@@ -106,6 +109,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/notices/read"): P.SEE_REPORT_DETAILS,
     ("POST", "/sign-in"): P.SEE_PUBLIC,
     ("POST", "/sign-out"): P.SEE_PUBLIC,
+    ("POST", "/public"): P.SEE_PUBLIC,
     ("POST", "/staff/unplaced/{report_id}"): P.PLACE_REPORT,
 }
 # Who may do what is not open to all, written out once more: a slip in the table of powers shows here.

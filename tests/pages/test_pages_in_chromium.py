@@ -26,6 +26,7 @@ PAGES = [
     "/maps/district?show=reports",
     "/maps/heat",
     "/maps/blind-spots",
+    "/public",
     "/sign-in",
     "/staff/unplaced",
 ]

@@ -81,6 +81,23 @@ def test_a_located_report_is_told_its_grid_and_who_answers_for_it(visiting: Any,
     assert visit.outside == []
 
 
+def test_the_receipt_shows_the_query_code_and_leads_to_progress_without_it_in_the_address(visiting: Any) -> None:
+    with visiting(**GRANTED) as visit:
+        page = ready(visit)
+        expect(page.locator("#whose")).to_contain_text("310112001002002")
+        fill(page)
+        page.click("#send")
+        received(page)
+        code = page.locator("#outbox li b.code").inner_text()
+        page.get_by_role("button", name="查进度").click()
+        expect(page.get_by_role("status")).to_contain_text("已收到，等待受理")
+
+        assert page.url == f"{visit.site}/public"
+        assert len(code) == 10
+        assert code not in page.content()
+    assert visit.faults == []
+
+
 def test_a_report_written_without_network_is_sent_when_it_is_back(visiting: Any, session: Session) -> None:
     with visiting(**GRANTED) as visit:
         page = ready(visit)

@@ -245,7 +245,15 @@ const received = (report, count) => {
   const photos = report.hasPhotos ? [make("p", {className: "why", text: `${onTheirWay} ${report.why ?? ""}`})] : [];
   const lost = (report.lostPhotos ?? []).map(({name, why}) => make("p", {className: "why", text: t("照片“{name}”没有收下：{why}", {name, why})}));
   const id = make("p", {className: "sub"}, t("编号"), " ", make("span", {className: "code", text: report.receipt.id}));
-  return [make("div", {className: "whose"}, ...whoseLines(report.receipt)), ...photos, ...lost, id];
+  return [make("div", {className: "whose"}, ...whoseLines(report.receipt)), ...photos, ...lost, id, ...following(report.receipt)];
+};
+
+/* The code goes to the page in a form's body, never in an address. */
+const following = ({id, query_code: code}) => {
+  if (!code) return [];
+  const shown = make("p", {className: "sub"}, t("查询码"), " ", make("b", {className: "code", text: code}), " ", t("请记下，凭编号和查询码查进度。"));
+  const kept = Object.entries({number: id, code}).map(([name, value]) => make("input", {type: "hidden", name, value}));
+  return [shown, make("form", {method: "post", action: "/public"}, ...kept, make("button", {className: "button plain", text: t("查进度")}))];
 };
 
 const action = (text, onClick) => {
