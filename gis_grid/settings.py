@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -36,6 +36,9 @@ class Settings(BaseSettings):
         How many reports one address may send without signing in.
     sign_ins_per_quarter_hour
         How many passwords one address may try.
+    track_days
+        How many days raw fixes of outings are kept: patrollers are told so, and `gis-grid tracks forget` drops what is
+        older. None where nobody has settled it.
     """
 
     model_config = SettingsConfigDict(env_prefix="GIS_GRID_")
@@ -48,3 +51,4 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = ()
     anonymous_reports_per_hour: int = 30
     sign_ins_per_quarter_hour: int = 20
+    track_days: Annotated[int, Field(ge=1)] | None = None
