@@ -63,6 +63,7 @@ def page(
             view=view or view_of(caller),
             may_place=caller.may(Permission.PLACE_REPORT),
             takes_calls=caller.may(Permission.ACCEPT),
+            may_patrol=caller.has(Permission.SEND_TRACK),
             csrf=None if caller.is_anonymous else installation.form_token(request.cookies.get(SESSION_COOKIE, "")),
             path=request.url.path,
             when=lambda at: f"{at.astimezone(city.zone):%Y-%m-%d %H:%M}",

@@ -48,6 +48,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/maps/grids/{code}/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/heat"): P.SEE_PUBLIC,
     ("GET", "/maps/heat/sheet"): P.SEE_PUBLIC,
+    ("GET", "/patrol"): P.SEND_TRACK,
     ("GET", "/report"): P.SEE_PUBLIC,
     ("GET", "/sign-in"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,
