@@ -86,6 +86,7 @@ const tell = ({outing} = recorder) => {
   for (const [id, states] of Object.entries({begin: ["none", "ended"], pause: ["going"], resume: ["paused"], stop: ["going", "paused"]})) byId(id).hidden = !states.includes(state);
   for (const id of ["begin", "resume", "stop", "pause"]) byId(id).disabled = !isAlone || (["begin", "resume"].includes(id) && !isLocatable());
   byId("team-choice").disabled = isOpen;
+  byId("consent").hidden = isOpen;
   document.body.dataset.state = state;
   awake.set(state === "going");
   byId("elapsed").textContent = clock(outing ? recorder.ranMs : 0);
@@ -306,6 +307,7 @@ const start = async () => {
   else if (!navigator.geolocation) note("location-note", t("这个浏览器不能定位，不能记录巡查。"));
   for (const [id, run] of Object.entries({begin, pause, resume, stop, "go-report": report})) byId(id).addEventListener("click", run);
   byId("team-choice").addEventListener("change", showTeam);
+  byId("consent").addEventListener("click", () => (byId("privacy").open = true));
   document.addEventListener("visibilitychange", comeBack);
   addEventListener("beforeunload", (event) => recorder.isGoing && event.preventDefault());
   offerTeams();
