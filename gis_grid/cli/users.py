@@ -137,7 +137,9 @@ def member(
     *,
     city: City = None,
 ) -> None:
-    """Say which member of a patrol team an account's owner is: their outings are then recorded for that team.
+    """Say which member of a patrol team an account's owner is.
+
+    The page of outings shows that team and their ground.
 
     Example: `gis-grid users member wang.fang street-day-310112102 城管巡逻员044`
     """
