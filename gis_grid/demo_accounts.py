@@ -10,6 +10,8 @@ from gis_grid.accounts import Account, add_account
 from gis_grid.database import By
 from gis_grid.passwords import Passwords, new_password
 from gis_grid.permissions import EVERYWHERE, Grant, Role, Scope, ScopeKind
+from gis_grid.teams import TeamGround, TeamMember
+from gis_grid.tenures import Person
 from gis_grid.territory import Area, Level, the_layer
 
 LIMITED_TO = {
@@ -42,12 +44,30 @@ def add_demo_accounts(session: Session, *, passwords: Passwords, by: By, now: da
     for role in Role:
         login = next(name for name in (role.value, f"demo-{role}") if name not in taken)
         account = DemoAccount(login, role, _scope(session, role, now), new_password())
-        grants = [Grant(role, account.scope)]
         add_account(
-            session, login, account.password, grants=grants, passwords=passwords, by=by, now=now, is_synthetic=True
+            session,
+            login,
+            account.password,
+            grants=[Grant(role, account.scope)],
+            passwords=passwords,
+            by=by,
+            now=now,
+            person=_member(session, account.scope, now) if role is Role.PATROLLER else None,
+            is_synthetic=True,
         )
         made.append(account)
     return made
+
+
+def _member(session: Session, scope: Scope, now: datetime) -> Person | None:
+    """Somebody in a team of the whole scope, where there is one: the patroller's page shows that team."""
+    query = (
+        sa.select(Person)
+        .join(TeamMember, TeamMember.person_id == Person.id)
+        .join(TeamGround, TeamGround.team_code == TeamMember.team_code)
+        .where(TeamGround.code == scope.code, TeamMember.valid.contains(now), TeamGround.valid.contains(now))
+    )
+    return session.scalar(query.order_by(TeamMember.team_code, Person.id).limit(1))
 
 
 def _scope(session: Session, role: Role, now: datetime) -> Scope:

@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gis_grid.exchange_peers import Peer, PeerName
@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         How many passwords one address may try.
     exchange_peers
         JSON, name → url, key and perhaps token, of those that cases are exchanged with: 110, 12345.
+    track_days
+        How many days raw fixes of outings are kept: patrollers are told so, and `gis-grid tracks forget` drops what is
+        older. None where nobody has settled it.
     """
 
     model_config = SettingsConfigDict(env_prefix="GIS_GRID_")
@@ -53,3 +56,4 @@ class Settings(BaseSettings):
     anonymous_reports_per_hour: int = 30
     sign_ins_per_quarter_hour: int = 20
     exchange_peers: dict[PeerName, Peer] = {}
+    track_days: Annotated[int, Field(ge=1)] | None = None

@@ -23,6 +23,7 @@ from gis_grid.geo.sight import MAX_GAP_S, Steps, burn_steps, changed_steps
 from gis_grid.geo.tiles import Floats
 from gis_grid.geo.track_chunks import COUNTS, Chunk, Judge, Why, are_times_believed, jumps, make_chunk, reason_of
 from gis_grid.geo.track_lines import NumberedFixes, fixes_of_lines, line_ewkb, no_fixes
+from gis_grid.patrols import TrackChunk
 from gis_grid.rebuilding import lock_tiles, rebuild_tiles
 from gis_grid.seen import ADD_SEEN, ROWS_AT_ONCE, add_seen, tile_parameters
 
@@ -74,7 +75,10 @@ def take_in(
     if not chunks:
         return []
     east = 111_320 * float(np.cos(np.radians(float(chunks[0].lat[0]))))
-    judged = [_judge(chunk, judge, (east, 110_800.0), now) for chunk in chunks]
+    every = [_judge(chunk, judge, (east, 110_800.0), now) for chunk in chunks]
+    judged = _without_known(session, every)
+    if not judged:
+        return [_taken(one, is_new=False) for one in every]
     tracks = {track: number for number, track in enumerate(sorted({chunk.track for chunk in chunks}))}
     _ensure_months(session, judged)
     added, undone = _changes(judged, _stored_fixes(session, judged, tracks), tracks, city)
@@ -92,7 +96,20 @@ def take_in(
     else:
         new = run(session, _ADD_BOTH, rows | tile_parameters(seen))
     known = {(row.track, row.content_sha256) for row in new}
-    return [_taken(one, is_new=(one.chunk.track, one.sha256) in known) for one in judged]
+    return [_taken(one, is_new=(one.chunk.track, one.sha256) in known) for one in every]
+
+
+def _without_known(session: Session, judged: list[_Judged]) -> list[_Judged]:
+    """The chunks without those of which nothing counts and which are stored: their key holds when they first came."""
+    doubtful = [one for one in judged if not len(one.counted)]
+    if not doubtful:
+        return judged
+    query = sa.select(TrackChunk.track, TrackChunk.content_sha256).where(
+        TrackChunk.track.in_({one.chunk.track for one in doubtful}),
+        TrackChunk.content_sha256.in_({one.sha256 for one in doubtful}),
+    )
+    known = {(track, sha) for track, sha in session.execute(query)}
+    return [one for one in judged if len(one.counted) or (one.chunk.track, one.sha256) not in known]
 
 
 # Statements that go together go to the server together: going there takes as long as what is done there.

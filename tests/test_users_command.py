@@ -8,12 +8,14 @@ from sqlalchemy.orm import Session
 from typer.testing import Result
 
 from gis_grid.accounts import Account, caller_of_key, grants_of, the_account
+from gis_grid.dated import Stretch
 from gis_grid.errors import GridError
 from gis_grid.installation import utc_now
 from gis_grid.passwords import Passwords
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
 from gis_grid.sign_in import SessionKind, caller_of_secret, open_session
-from tests.builders import PASSWORD, load_squares
+from gis_grid.teams import NewMember, TeamMember, Teams, load_teams
+from tests.builders import BY, NOW, PASSWORD, load_squares
 
 Run = Callable[..., Result]
 WANG = ("users", "add", "wang.fang", "--role", "planner", "--password-stdin")
@@ -107,3 +109,30 @@ def test_a_key_is_shown_once_and_revoked(run: Run, session: Session) -> None:
     assert ("hotline-12345" in listed, secret in listed) == (True, False)
     assert caller_of_key(session, secret, now=utc_now()) is None
     assert "revoked" in run("keys", "list").output
+
+
+def test_an_accounts_owner_is_named_as_a_member_of_a_team(run: Run, session: Session) -> None:
+    load_squares(session)
+    member = NewMember("s", "王芳", None, ("guard", None, None, True, False), None, None)
+    team = Stretch(("s",), ("街面队", "Street patrol", "street", None, False))
+    load_teams(session, Teams([(0, team)], [(0, member)], [], []), by=BY, now=NOW)
+    session.commit()
+    run(*WANG, typed=f"{PASSWORD}\n")
+
+    wrong, right = run("users", "member", "wang.fang", "s", "李雷"), run("users", "member", "wang.fang", "s", "王芳")
+
+    person_id = the_account(session, "wang.fang").person_id
+    assert "0 members called '李雷'" in str(wrong.exception)
+    assert right.exit_code == 0, right.output
+    assert person_id == session.scalar(sa.select(TeamMember.person_id))
+
+
+def test_raw_fixes_are_dropped_only_after_a_time_that_somebody_has_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsaid = run("tracks", "forget")
+    monkeypatch.setenv("GIS_GRID_TRACK_DAYS", "90")
+    said = run("tracks", "forget")
+
+    assert "expected how many days" in str(unsaid.exception)
+    assert "0 chunks dropped" in said.output

@@ -68,6 +68,7 @@ def page(
             takes_calls=caller.may(Permission.ACCEPT),
             sees_assessment=caller.has(Permission.SEE_ASSESSMENT),
             unread=_unread(request, caller),
+            may_patrol=caller.has(Permission.SEND_TRACK),
             csrf=None if caller.is_anonymous else installation.form_token(request.cookies.get(SESSION_COOKIE, "")),
             path=request.url.path,
             when=lambda at: f"{at.astimezone(city.zone):%Y-%m-%d %H:%M}",

@@ -35,6 +35,17 @@ SYNTHETIC_PARTS = {
     "patrols": message("巡查轨迹"),
     "cases": message("案件"),
 }
+TEAMS = {"community": message("社区网格巡管队"), "street": message("街面网格巡管队")}
+SHIFTS = {"day": message("白班"), "night": message("夜班")}
+DUTIES = {
+    "appearance": message("市容环境"),
+    "security": message("治安防范"),
+    "facilities": message("公共设施"),
+    "dumping": message("乱倒垃圾"),
+    "posting": message("乱贴黑广告"),
+    "stalls": message("乱设摊"),
+    "reporting": message("信息上报"),
+}
 FAMILIES = {"event": message("事件"), "component": message("部件")}
 FAULTS = {
     401: message("请先登录"),

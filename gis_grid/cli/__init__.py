@@ -243,6 +243,7 @@ app.add_typer(
         ),
         Lazy("grant", "users:grant", "Give an account further roles from now on."),
         Lazy("withdraw", "users:withdraw", "Take roles away from an account from now on; that it had them is kept."),
+        Lazy("member", "users:member", "Say which member of a patrol team an account's owner is."),
         Lazy("list", "users:list_accounts", "List all accounts with the roles they have now."),
     ),
 )

@@ -79,7 +79,9 @@ def _refuse_datum(session: Session, chunks: list[Chunk], now: datetime) -> None:
 
 
 def forget(
-    days: Annotated[int, typer.Option(help="Raw fixes older than this go.", min=1)],
+    days: Annotated[
+        int | None, typer.Option(help="Raw fixes older than this go; GIS_GRID_TRACK_DAYS without it.", min=1)
+    ] = None,
     *,
     city: City = None,
 ) -> None:
@@ -87,6 +89,9 @@ def forget(
 
     Example: `gis-grid tracks forget --days 90`
     """
+    days = days or settings(city).track_days
+    if days is None:
+        raise InvalidInput("--days, or GIS_GRID_TRACK_DAYS: expected how many days raw fixes are kept")
     with _as_owner(city) as (_, session):
         count = forget_tracks(session, days=days, by=by_command(), now=utc_now())
     out.print(f"{count:,} chunks dropped")

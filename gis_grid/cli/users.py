@@ -24,6 +24,7 @@ from gis_grid.cli.options import City, err, open_city, out
 from gis_grid.database import by_command
 from gis_grid.errors import InvalidInput
 from gis_grid.installation import utc_now
+from gis_grid.own_teams import link_member
 from gis_grid.passwords import checked_password, new_password
 from gis_grid.permissions import parse_grant
 from gis_grid.sign_in import end_sessions
@@ -127,6 +128,24 @@ def withdraw(login: Login, *, role: Roles, city: City = None) -> None:
         for text in role:
             end_grant(session, account, parse_grant(text), by=by_command(), now=utc_now())
     out.print(f"{account.login}: {', '.join(role)} withdrawn", markup=False, soft_wrap=True)
+
+
+def member(
+    login: Login,
+    team: Annotated[str, typer.Argument(help="The team's code.")],
+    name: Annotated[str, typer.Argument(metavar="MEMBER", help="The member's name, as in team_members.csv.")],
+    *,
+    city: City = None,
+) -> None:
+    """Say which member of a patrol team an account's owner is.
+
+    The page of outings shows that team and their ground.
+
+    Example: `gis-grid users member wang.fang street-day-310112102 城管巡逻员044`
+    """
+    with open_city(city) as (_, session):
+        link_member(session, login, team, name, by=by_command(), now=utc_now())
+    out.print(f"{login} is {name} of {team}", markup=False, soft_wrap=True)
 
 
 def list_accounts(*, city: City = None) -> None:

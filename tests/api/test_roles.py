@@ -54,6 +54,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/maps/heat/sheet"): P.SEE_PUBLIC,
     ("GET", "/notices"): P.SEE_REPORT_DETAILS,
     ("GET", "/public"): P.SEE_PUBLIC,
+    ("GET", "/patrol"): P.SEND_TRACK,
     ("GET", "/report"): P.SEE_PUBLIC,
     ("GET", "/sign-in"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,

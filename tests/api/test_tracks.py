@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -80,6 +80,19 @@ def test_what_does_not_count_is_told_with_its_reason(client: TestClient, session
 
     assert [result["uncounted"] for result in results] == [{"accuracy": 12}, {"clock": 13}, {"far": 13}]
     assert seen_m2(session) == 0
+
+
+def test_a_chunk_of_which_nothing_counts_is_stored_once_however_often_it_comes(
+    client: TestClient, session: Session
+) -> None:
+    poor = chunk(accuracy_m=[500] * 13)
+
+    statuses = [send(client, poor)["results"][0]["status"]]
+    client.app.state.clock = lambda: NOW + timedelta(seconds=30)  # type: ignore[attr-defined]
+    statuses += [result["status"] for result in send(client, poor, chunk(track="t2"))["results"]]
+
+    assert statuses == [201, 200, 201]
+    assert session.scalar(sa.select(sa.func.count()).select_from(TrackChunk)) == 2
 
 
 def test_a_senders_clock_that_is_off_makes_nothing_count(client: TestClient) -> None:

@@ -20,6 +20,7 @@ GRID = "310112001001001"
 PAGES = [
     "/",
     "/report",
+    "/patrol",
     f"/grids/{GRID}",
     "/areas/310112001001",
     "/areas/310112001",

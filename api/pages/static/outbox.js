@@ -1,70 +1,16 @@
 /* Sends what waits until the service acknowledges it: reports first, then their photos.
 
 Sending again is safe: a report keeps its id and its content, and the service answers 200 with the one it has. */
+import {isRefusal, isTaken, post, Sender, waitMs, whyWaiting} from "./sending.js";
 import {t} from "./words.js";
 
-const EVERY_MS = 3000, FIRST_WAIT_MS = 4000, LONGEST_WAIT_MS = 60000;
 const REPORT_TIMEOUT_MS = 30000, PHOTO_TIMEOUT_MS = 180000;
-const PASSING = [401, 408, 425, 429];
 
-/* Who has signed in sends in their own name; without the token the service takes the report as anybody's. */
-const whose = () => {
-  const meta = document.querySelector("meta[name=csrf]");
-  return meta ? {"X-CSRF-Token": meta.content} : {};
-};
-
-/* {status, answer} or, where nothing of ours answered, null: no network, a timeout, a hotel's sign-in page. */
-const post = async (url, body, headers, timeoutMs) => {
-  const patience = new AbortController();
-  const timer = setTimeout(() => patience.abort(), timeoutMs);
-  try {
-    const response = await fetch(url, {method: "POST", body, headers: {...headers, ...whose()}, signal: patience.signal, cache: "no-store", credentials: "same-origin"});
-    const answer = await response.json();
-    return answer && typeof answer === "object" ? {status: response.status, answer} : null;
-  } catch {
-    return null;
-  } finally {
-    clearTimeout(timer);
-  }
-};
-
-/* The service has read it and does not take it; sending the same again would not help. */
-const isRefusal = (reply) => reply !== null && reply.status >= 400 && reply.status < 500 && !PASSING.includes(reply.status) && "error" in reply.answer;
-const isTaken = (reply) => reply !== null && (reply.status === 200 || reply.status === 201);
-
-export class Outbox {
-  isSending = false;
-  isAskedAgain = false;
-
+export class Outbox extends Sender {
   constructor(store, onChange) {
+    super("gis-grid-outbox");
     this.store = store;
     this.onChange = onChange;
-  }
-
-  start() {
-    addEventListener("online", () => this.send({now: true}));
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.send());
-    setInterval(() => this.send(), EVERY_MS);
-    return this.send({now: true});
-  }
-
-  /* One sender at a time: in this page by a flag, among tabs by a lock where the browser has locks. */
-  async send({now = false} = {}) {
-    if (this.isSending) {
-      this.isAskedAgain ||= now;
-      return;
-    }
-    this.isSending = true;
-    try {
-      const sendAll = () => this.sendAll(now);
-      await (navigator.locks ? navigator.locks.request("gis-grid-outbox", {ifAvailable: true}, (lock) => lock && sendAll()) : sendAll());
-    } finally {
-      this.isSending = false;
-    }
-    if (this.isAskedAgain) {
-      this.isAskedAgain = false;
-      await this.send({now: true});
-    }
   }
 
   async sendAll(isNow) {
@@ -101,9 +47,7 @@ export class Outbox {
   }
 
   wait(report, reply) {
-    const wait = Math.min(FIRST_WAIT_MS * 2 ** report.tries, LONGEST_WAIT_MS);
-    report.why = reply === null ? t("还没有网络或服务器没有回答，会自动再发。") : t("服务器暂时不能接收（{status}），会自动再发。", {status: reply.status});
-    Object.assign(report, {tries: report.tries + 1, nextAt: Date.now() + wait});
+    Object.assign(report, {why: whyWaiting(reply), tries: report.tries + 1, nextAt: Date.now() + waitMs(report.tries)});
   }
 
   async sendPhotos(report) {

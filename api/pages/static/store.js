@@ -5,12 +5,12 @@ A report is {id, body, title, state, madeAt, tries, nextAt, why, fields, receipt
 is {key, report, name, type, bytes}; it is deleted once the service has it. */
 import {newId} from "./words.js";
 
-const done = (request) => new Promise((resolve, reject) => {
+export const done = (request) => new Promise((resolve, reject) => {
   request.onsuccess = () => resolve(request.result);
   request.onerror = () => reject(request.error);
 });
 
-const finished = (transaction) => new Promise((resolve, reject) => {
+export const finished = (transaction) => new Promise((resolve, reject) => {
   transaction.oncomplete = () => resolve();
   transaction.onabort = transaction.onerror = () => reject(transaction.error);
 });

@@ -1,0 +1,121 @@
+"""The page that an outing is recorded on, made for a phone."""
+
+from typing import Annotated, Any
+
+import shapely
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
+
+from api.deps import InSession, Json, Now, TheCity, TheInstallation, needs
+from api.pages.language import Language, language_of
+from api.pages.rendering import page, say
+from api.pages.words import DUTIES, SHIFTS, TEAMS
+from gis_grid.blocks import blocks_frame
+from gis_grid.geo.sight import MAX_GAP_S, MAX_SPEED_MPS, MAX_STEP_M
+from gis_grid.geo.track_chunks import MAX_ACCURACY_M
+from gis_grid.intake import district_bounds
+from gis_grid.own_teams import NextShift, OwnTeam, own_teams
+from gis_grid.permissions import Caller, Permission
+from gis_grid.teams import GroundKind
+from gis_grid.track_intake import SIGHT_M
+
+router = APIRouter()
+Walker = Annotated[Caller, Depends(needs(Permission.SEND_TRACK))]
+NAMED = 3
+
+
+@router.get("/patrol", response_class=HTMLResponse)
+def patrol_page(
+    *, request: Request, caller: Walker, session: InSession, city: TheCity, installation: TheInstallation, now: Now
+) -> HTMLResponse:
+    """One's team, shift and ground, and the means to record an outing; what is recorded goes through the JSON API."""
+    teams = own_teams(session, caller, at=now, zone=city.zone)
+    wanted = {place.code for team in teams for place in team.places if place.level == GroundKind.BLOCK}
+    blocks = blocks_frame(session, at=now)
+    blocks = blocks[blocks["block_code"].isin(wanted)]
+    setup = {
+        "who": caller.who,
+        "bounds": district_bounds(session, at=now),
+        "teams": [_team(request, team) for team in teams],
+        "blocks": [
+            {
+                "type": "Feature",
+                "id": row.block_code,
+                "properties": {},
+                "geometry": shapely.geometry.mapping(row.geometry),
+            }
+            for row in blocks.itertuples()
+        ],
+        "counts": {
+            "accuracy_m": MAX_ACCURACY_M,
+            "gap_s": MAX_GAP_S,
+            "step_m": MAX_STEP_M,
+            "speed_mps": MAX_SPEED_MPS,
+            "sight_m": SIGHT_M,
+        },
+    }
+    return page(
+        request,
+        "patrol.html",
+        caller=caller,
+        setup=setup,
+        login=caller.who.partition(":")[2],
+        track_days=installation.settings.track_days,
+    )
+
+
+def _team(request: Request, own: OwnTeam) -> Json:
+    """A team as the page tells of it: a name, lines of words, and codes of its ground."""
+    team = own.team
+    lines = [say(request, str(TEAMS[team.kind])), _shift(request, own.next_shift), _ground(request, own)]
+    if team.is_example:
+        lines.append(say(request, "示例巡查队（合成数据）"))
+    return {
+        "code": team.code,
+        "name": team.name if language_of(request) is Language.CHINESE else team.name_en,
+        "is_member": own.is_member,
+        "lines": lines,
+        "ground": [{"level": place.level, "code": place.code} for place in own.places],
+    }
+
+
+def _shift(request: Request, next_shift: NextShift | None) -> str:
+    if next_shift is None:
+        return say(request, "没有排班")
+    shift = next_shift.shift
+    values: dict[str, Any] = {
+        "kind": say(request, SHIFTS[shift.kind]),
+        "starts": f"{next_shift.starts_at:%H:%M}",
+        "ends": f"{next_shift.ends_at:%H:%M}",
+        "day": f"{next_shift.starts_at:%m-%d}",
+    }
+    is_on = next_shift.is_on
+    told = (
+        say(request, "当班：%(kind)s %(starts)s–%(ends)s", **values)
+        if is_on
+        else say(request, "现在不当班；下一班：%(day)s %(kind)s %(starts)s–%(ends)s", **values)
+    )
+    comma = say(request, "、")
+    duties = [
+        comma.join(say(request, DUTIES[duty]) for duty in column.split("/"))
+        for column in (shift.first_duty, shift.second_duty)
+        if column
+    ]
+    if not duties:
+        return told
+    told_duties = say(request, "第一职责%(first)s", first=duties[0])
+    if len(duties) > 1:
+        told_duties += comma + say(request, "第二职责%(second)s", second=duties[1])
+    return f"{told} · {told_duties}"
+
+
+def _ground(request: Request, own: OwnTeam) -> str:
+    """Where they go, by name; a grid by its code."""
+    if not own.places:
+        return say(request, "没有划定范围")
+    names = [f"{place.name} {place.code}" if place.level == GroundKind.GRID else place.name for place in own.places]
+    comma, more = say(request, "、"), len(names) - NAMED
+    told = comma.join(names[:NAMED])
+    if more > 0:
+        return say(request, "今天的范围：%(names)s等%(n)s处", names=told, n=len(names))
+    return say(request, "今天的范围：%(names)s", names=told)
