@@ -12,6 +12,7 @@ def install(app: "FastAPI") -> None:
     from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
 
     from api.pages import (  # noqa: PLC0415
+        blind_spots,
         case_board,
         case_page,
         faults,
@@ -27,7 +28,7 @@ def install(app: "FastAPI") -> None:
 
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
-    for module in (territory, report, sheets, case_board, case_page, hotline, sign_in, staff):
+    for module in (territory, report, sheets, blind_spots, case_board, case_page, hotline, sign_in, staff):
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))

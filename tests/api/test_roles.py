@@ -33,6 +33,8 @@ P = Permission
 ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/"): P.SEE_PUBLIC,
     ("GET", "/areas/{code}"): P.SEE_PUBLIC,
+    ("GET", "/blind-spots"): P.SEE_PUBLIC,
+    ("GET", "/blind-spots/at"): P.SEE_PUBLIC,
     ("GET", "/cases"): P.SEE_PUBLIC,
     ("GET", "/cases/waiting"): P.ACCEPT,
     ("GET", "/cases/{case}"): P.SEE_PUBLIC,
@@ -60,6 +62,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/cases/{case}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/cases/{case}/proposal"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/blind-spots"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/blind-spots/cases"): P.SEE_PUBLIC,
     ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
     ("GET", "/api/v1/events"): P.SEE_PUBLIC,
     ("GET", "/api/v1/grids"): P.SEE_PUBLIC,
@@ -79,6 +82,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/cases/waiting/{report_id}"): P.ACCEPT,
     ("POST", "/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/cases"): P.ACCEPT,
+    ("POST", "/api/v1/blind-spots/cases"): P.ACCEPT,
+    ("POST", "/blind-spots/at"): P.ACCEPT,
     ("POST", "/api/v1/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
     ("POST", "/api/v1/joint-operations"): P.DISPATCH,
@@ -122,7 +127,9 @@ NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api
 SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.SEND_TRACK, P.READ_TRACKS}
 POINT = {"lon": 121.4005, "lat": 31.1022}
 SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
+SPOT = POINT | {"kind": "unseen"}
 QUERIES = {
+    "/blind-spots/at": SPOT,
     "/api/v1/locate": POINT,
     "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"},
     "/api/v1/tracks": SPAN,
@@ -173,6 +180,8 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         "/api/v1/reports/{report_id}/photos": {"files": {"photo": ("p.jpg", photo())}},
         "/api/v1/reports/{report_id}/placement": {"json": {"grid_code": GRID, "reason": "x"}},
         "/api/v1/cases": {"json": {"report_id": there["report_id"]}},
+        "/api/v1/blind-spots/cases": {"json": SPOT | {"event_type": "E0601"}},
+        "/blind-spots/at": {"params": SPOT, "data": {"event_type": "E0601"}},
         "/api/v1/cases/{case}/steps": {"json": {"action": "take", "expected_seq": 1}},
         "/cases/{case}/steps": {"data": {"action": "take", "expected_seq": "1"}},
         "/api/v1/hotline/calls": {"json": CALL | {"is_other": True}},
