@@ -126,7 +126,7 @@ const gridMap = (() => {
       group.addLayer(layer);
     });
     if (!spec.columns.length) return group;
-    group.bindPopup((layer) => popup(spec.columns, layer.rows), {maxWidth: 300, maxHeight: 260, autoPanPaddingTopLeft: isPhone() ? [8, 120] : [370, 8]});
+    group.bindPopup((layer) => popup(spec.columns, layer.rows), {maxWidth: 300, maxHeight: 260, autoPanPaddingTopLeft: isPhone() ? [8, 150] : [370, 8]});
     const tip = spec.columns.filter((column) => column.tip);
     if (tip.length && !L.Browser.mobile) {
       const text = (layer) => tip.map((column) => valueOf(column, layer.rows[0])).filter((value) => value !== null);
