@@ -34,6 +34,7 @@ from api.routers import (
     tracks,
     units,
 )
+from api.spots import Found
 from gis_grid import __version__
 from gis_grid.installation import Installation, utc_now
 
@@ -59,9 +60,10 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     app.state.installation = installation
     app.state.clock = clock
     app.state.places = asyncio.Semaphore(AT_ONCE)
-    app.state.blind_spots = blind_spots.Found()
+    app.state.blind_spots = Found()
     app.state.outline = tracks.Outline()
     app.state.public_bulletins = openness.Bulletins()
+    app.state.seen_again = {}
     app.state.case_stream = CaseStream(installation.engine)
     for module in (
         locate,

@@ -16,6 +16,7 @@ from gis_grid.joint_operations import JointOperation
 from gis_grid.permissions import Caller, Permission
 from gis_grid.photos import Photo
 from gis_grid.reports import Report
+from gis_grid.spot_cases import SeenAgain, SpotCase
 from gis_grid.units import Unit
 
 
@@ -103,6 +104,28 @@ def whole_case_json(
     if caller.may(Permission.SEE_PHOTOS, area=case.ground):
         body["photos"] = [photo_json(photo) for photo in photos]
     return body
+
+
+def spot_case_json(row: SpotCase, seen: SeenAgain | None) -> Json:
+    """The blind spot that a case was filed for; `seen_again` is None for kinds that are not about being seen."""
+    return {
+        "case": row.case.name,
+        "stage": row.case.stage,
+        "grid_code": row.case.grid_code,
+        "kind": row.kind,
+        "what": row.what,
+        "code": row.code,
+        "place": shapely.geometry.mapping(to_shape(row.place)),
+        "area_m2": round(row.area_m2, 1),
+        "since": row.since.isoformat() if row.since else None,
+        "found_from": row.first_day.isoformat(),
+        "found_until": row.last_day.isoformat(),
+        "why": row.why,
+        "why_zh": row.why_zh,
+        "filed_at": row.filed_at.isoformat(),
+        "is_synthetic": row.case.is_synthetic,
+        "seen_again": None if seen is None else {"on": seen.on.isoformat() if seen.on else None, "days": seen.days},
+    }
 
 
 def step_json(entry: CaseLogEntry, *, is_public: bool) -> Json:

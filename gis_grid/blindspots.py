@@ -99,6 +99,10 @@ class BlindSpot:
         inside = self.place.representative_point()
         return LonLat(float(inside.x), float(inside.y))
 
+    def is_of(self, area: str | None) -> bool:
+        """Whether it lies in a grid, community, town or district; codes of what is smaller begin with the larger's."""
+        return area is None or any(code.startswith(area) for code in (self.code or "", *self.answers))
+
 
 def find_blind_spots(
     session: Session,
@@ -135,7 +139,7 @@ def find_blind_spots(
     found: list[BlindSpot] = []
     for kind in BlindKind:
         if kind in set(kinds):
-            spots = (spot for spot in finders[kind]() if scene.is_asked(spot))
+            spots = (spot for spot in finders[kind]() if spot.is_of(area))
             found += sorted(spots, key=lambda spot: (-spot.badness, spot.code or "", spot.what))
     held = managers(session, at=now)
     return [
@@ -168,10 +172,6 @@ class _Scene:
                 raise InvalidInput(f"people: no number for {len(missing)} grids, {missing[0]} the first")
             people = people.reindex(grids["grid_code"])
         return cls(session, city, window, now, grids, excluded_frame(session, as_of=window.last), people, area)
-
-    def is_asked(self, spot: BlindSpot) -> bool:
-        """Whether a spot is of the area asked for; codes of what is smaller begin with those of what is larger."""
-        return self.area is None or any(code.startswith(self.area) for code in (spot.code or "", *spot.answers))
 
     @property
     def asked_grids(self) -> gpd.GeoDataFrame:
@@ -251,7 +251,7 @@ def _joint_seams(scene: _Scene) -> Iterator[BlindSpot]:
         )
         why_zh = (
             f"{pair[0]} 与 {pair[1]} 的交界 {row.length_m:,.0f} m 分属两个街镇; "
-            f"两侧 10 m 内 {scene.told_zh(scene.window.shift)}有 {unseen:,.0f} m² 未见"
+            f"两侧 10 m 内 {scene.told_zh(scene.window.shift)} 有 {unseen:,.0f} m² 未见"
         )
         spot = BlindSpot(
             *(BlindKind.GEOMETRIC, "joint_seam", pair[0], row.geometry, area, None, float(unseen)), why, why_zh, pair
@@ -290,7 +290,7 @@ def _seams_of_file(scene: _Scene, path: Path) -> Iterator[BlindSpot]:
         held = "belongs to nobody" if owner is None else f"belongs jointly to {owner}"
         why = f"{row['name']} {held}; {unseen:,.0f} m² of it were not seen {scene.told(scene.window.shift)}"
         held_zh = "无人负责" if owner is None else f"由 {owner} 共管"
-        why_zh = f"{row['name']} {held_zh}; {scene.told_zh(scene.window.shift)}有 {unseen:,.0f} m² 未见"
+        why_zh = f"{row['name']} {held_zh}; {scene.told_zh(scene.window.shift)} 有 {unseen:,.0f} m² 未见"
         code = crossed[0] if crossed else None
         yield BlindSpot(BlindKind.GEOMETRIC, what, code, shape, area, None, float(unseen) + 1.0, why, why_zh, crossed)
 
@@ -331,7 +331,7 @@ def _patches(scene: _Scene, patches: gpd.GeoDataFrame) -> list[BlindSpot]:
             f"{', though the other shift saw it' if is_seen_else else ''}; {near} reports nearby in a year"
         )
         why_zh = (
-            f"{scene.told_zh(shift)}有 {row.area_m2:,.0f} m² 未见{', 另一班次见过' if is_seen_else else ''}; "
+            f"{scene.told_zh(shift)} 有 {row.area_m2:,.0f} m² 未见{', 另一班次见过' if is_seen_else else ''}; "
             f"一年内附近上报 {near} 件"
         )
         place = (row.geometry, float(row.area_m2), None, badness)

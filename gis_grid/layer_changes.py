@@ -11,11 +11,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow.csv
+import shapely
 import sqlalchemy as sa
 from geoalchemy2.shape import to_shape
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from gis_grid.blocks import blocks_frame
 from gis_grid.case_side_steps import Relocate
 from gis_grid.cases import Case, lock_cases, log_step
 from gis_grid.city import City
@@ -24,6 +26,7 @@ from gis_grid.dated import one_of
 from gis_grid.errors import Conflict, NotFound
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.lineage import Descent, trace_ground
+from gis_grid.geo.metres import area_and_width_m
 from gis_grid.geo.placing import GridIndex, Method
 from gis_grid.locating import Located, locate
 from gis_grid.reports import Report
@@ -33,6 +36,7 @@ from gis_grid.territory import Grid, GridLayer, grids_frame, ground_of, the_laye
 
 AT_ONCE = 2000
 NEW_LAYER = "a new grid layer"
+LEAST_M2 = 1.0
 MOST = 0.5
 """Share of a grid's ground that counts as most of it."""
 
@@ -75,6 +79,9 @@ class LayerChange:
     tenures
         Who answers for each new grid, and what became of tenures that end: `grid_code`, `fate` (kept, moved, vacant,
         ended), `from_code`, `post`.
+    blocks
+        Grids and communities whose blocks would tile them no longer: `parent_level`, `parent_code`, `without_m2` (of
+        their ground in no block), `beyond_m2` (of the blocks outside them; all of it where there is no such parent).
     """
 
     effective_at: datetime
@@ -84,6 +91,7 @@ class LayerChange:
     lineage: pd.DataFrame
     cases: pd.DataFrame
     tenures: pd.DataFrame
+    blocks: pd.DataFrame
 
 
 class CannotBeActivated(Conflict):
@@ -125,7 +133,26 @@ def preview_layer(session: Session, new: gpd.GeoDataFrame, *, effective_at: date
         lineage=lineage,
         cases=_cases_frame(session, index, snap_m=snap_m),
         tenures=_tenures_frame(session, codes, lineage, at=effective_at),
+        blocks=_untiled(blocks_frame(session, at=effective_at), new),
     )
+
+
+def _untiled(blocks: gpd.GeoDataFrame, new: gpd.GeoDataFrame) -> pd.DataFrame:
+    """Parents whose blocks leave out, or reach beyond, a square metre or more of what the new grids make of them."""
+    rows = []
+    for (level, parent), part in blocks.groupby(["parent_level", "parent_code"]):
+        codes = new["grid_code"].astype(str)
+        own = new[codes == parent] if level == "grid" else new[codes.str.startswith(str(parent))]
+        whole, covered = (shapely.union_all(shapes.geometry.to_numpy()) for shapes in (own, part))
+        without, beyond = _area_m2(shapely.difference(whole, covered)), _area_m2(shapely.difference(covered, whole))
+        if max(without, beyond) >= LEAST_M2:
+            rows.append((str(level), str(parent), without, beyond))
+    return pd.DataFrame(rows, columns=["parent_level", "parent_code", "without_m2", "beyond_m2"])
+
+
+def _area_m2(ground: shapely.Geometry) -> float:
+    parts = [part for part in shapely.get_parts(ground) if part.geom_type == "Polygon"]
+    return float(area_and_width_m(np.array(parts, dtype=object))[0].sum()) if parts else 0.0
 
 
 def _reports_frame(session: Session) -> pd.DataFrame:

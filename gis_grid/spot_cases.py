@@ -232,12 +232,12 @@ def open_spot_case(session: Session, spot: BlindSpot) -> SpotCase | None:
 
 def open_spot_cases(session: Session, spots: Sequence[BlindSpot]) -> dict[int, SpotCase]:
     """Of some blind spots those with an open case, by their position."""
-    rows = [row for row in _same_ground(session, spots) if _is_open(session, row.case)]
-    found = {}
-    for number, spot in enumerate(spots):
-        row = next((row for row in rows if is_same(row, spot)), None)
-        if row is not None:
-            found[number] = row
+    tree = shapely.STRtree([spot.place for spot in spots])
+    found: dict[int, SpotCase] = {}
+    for row in _same_ground(session, spots):
+        if _is_open(session, row.case):
+            same = (int(at) for at in tree.query(to_shape(row.place)) if is_same(row, spots[int(at)]))
+            found |= dict.fromkeys(same, row)
     return found
 
 
@@ -274,6 +274,13 @@ def _is_open(session: Session, case: Case) -> bool:
 def spot_of_case(session: Session, case: Case) -> SpotCase | None:
     """The blind spot that a case was filed for; None for other cases."""
     return session.get(SpotCase, case.id)
+
+
+def newest_spot_case(session: Session) -> tuple[int | None, int]:
+    """The last blind spot filed, and how many of their cases are open: what a map of them depends on."""
+    is_open = sa.func.count().filter(Case.closed_at.is_(None))
+    newest, count = session.execute(sa.select(sa.func.max(SpotCase.case_id), is_open).join(SpotCase.case)).one()
+    return newest, count
 
 
 def filed_spots(session: Session, *, now: datetime, area: str | None = None) -> list[SpotCase]:

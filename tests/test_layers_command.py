@@ -42,7 +42,9 @@ def test_a_layer_is_previewed_loaded_and_activated(run: Run, session: Session, t
     assert "1 reports compared: 1 lie in another grid; 1 were observed since" in preview.output
     assert f"{case.serial}: 310112001001001 → 310112001001002" in preview.output
     assert "改变网格的上报" in shown.read_text(encoding="utf-8")
-    assert sorted(path.name for path in tables.iterdir()) == ["cases.csv", "lineage.csv", "moves.csv", "tenures.csv"]
+    names = ["blocks.csv", "cases.csv", "lineage.csv", "moves.csv", "tenures.csv"]
+    assert sorted(path.name for path in tables.iterdir()) == names
+    assert "0 grids and communities whose blocks do not tile them any more" in preview.output
     assert "loaded, not in force" in loaded.output
     assert activated.exit_code == 0, activated.output
     assert "layer 2 is in force since 2026-02-28T16:00:00+00:00" in activated.output

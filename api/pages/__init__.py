@@ -13,6 +13,7 @@ def install(app: "FastAPI") -> None:
 
     from api.pages import (  # noqa: PLC0415
         assessment,
+        blind_spots,
         bulletin,
         case_board,
         case_page,
@@ -37,6 +38,7 @@ def install(app: "FastAPI") -> None:
         report,
         public,
         sheets,
+        blind_spots,
         case_board,
         case_page,
         hotline,

@@ -33,6 +33,7 @@ from gis_grid.installation import Installation
 from gis_grid.joint_operations import operations_of
 from gis_grid.permissions import Caller, OutOfScope, Permission
 from gis_grid.photos import MAX_BYTES, MAX_WITH_STAFF, NotAPhoto, add_photo, photos_of
+from gis_grid.spot_cases import seen_again, spot_of_case
 from gis_grid.units import enforcement_body, find_units
 
 router = APIRouter(prefix="/cases")
@@ -136,6 +137,8 @@ def _page(
         photos=photos_of(session, case.report_id) if sees_photos else [],
         contact=case.report.reporter if sees_contacts else None,
         operations=[] if view.is_public else operations_of(session, case),
+        spot=(spot := spot_of_case(session, case)),
+        seen=seen_again(session, spot, city=city, now=now) if spot else None,
         forms=forms,
         values=VALUES,
         done=ACTIONS.get(done or ""),

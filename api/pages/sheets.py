@@ -33,7 +33,6 @@ router = APIRouter(prefix="/maps")
 KEPT_SHEETS = 64
 Show = Annotated[str, Query(pattern="^(towns|reports|cases)$")]
 Day = Annotated[date | None, Query(description="a day on the city's clock")]
-Shift = Annotated[int | None, Query(ge=0, le=1, description="0 by day, 1 by night")]
 
 
 class Drawn:
@@ -57,9 +56,7 @@ class Drawn:
         return text
 
 
-# What grows with all that a sheet shows. Blind spots show no reports, so a new report need not draw them again.
-ALL = (Change, TrackChunk)
-PATROLS = (GridLayer, TrackChunk)
+ALL = (Change, TrackChunk)  # what grows with all that a sheet shows
 
 
 def _latest(session: Session, tables: Iterable[type[Change | TrackChunk | GridLayer]]) -> tuple[int | None, ...]:
@@ -236,55 +233,6 @@ def busy_squares_sheet(
         session,
         ("busy squares", now.date()),
         lambda: drawing.draw_busy_squares(session, city, now=now),
-    )
-    return sheet(text, city=city, caller=caller)
-
-
-@router.get("/blind-spots", response_class=HTMLResponse)
-def blind_spots_page(
-    *,
-    request: Request,
-    caller: Anyone,
-    city: TheCity,
-    now: Now,
-    since: Day = None,
-    until: Day = None,
-    shift: Shift | Annotated[str, Query(max_length=0)] = None,
-) -> HTMLResponse:
-    """What no patrol saw, for a time window and a shift."""
-    first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=7)
-    asked = {"since": first, "until": last} | ({"shift": shift} if isinstance(shift, int) else {})
-    return page(
-        request,
-        "map_blind_spots.html",
-        caller=caller,
-        first=first,
-        last=last,
-        shift=shift,
-        sheet_url=f"/maps/blind-spots/sheet?{urlencode(asked)}",
-    )
-
-
-@router.get("/blind-spots/sheet", response_class=HTMLResponse)
-def blind_spots_sheet(
-    *,
-    request: Request,
-    caller: Anyone,
-    session: InSession,
-    city: TheCity,
-    now: Now,
-    since: Day = None,
-    until: Day = None,
-    shift: Shift = None,
-) -> HTMLResponse:
-    """The bare map of blind spots."""
-    first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=7)
-    text = _drawn(
-        request,
-        session,
-        ("blind spots", first, last, shift, now.date()),
-        lambda: drawing.draw_blind_spots(session, city, first=first, last=last, shift=shift, now=now),
-        shows=PATROLS,
     )
     return sheet(text, city=city, caller=caller)
 

@@ -1,49 +1,42 @@
-"""Blind spots of four kinds."""
+"""Blind spots of four kinds, and the cases that they become."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Mapping
-from datetime import date, datetime, timedelta
-from typing import Annotated
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from typing import Annotated, Any
 
 import shapely.geometry
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session, defer, joinedload
 
-from api.deps import Anyone, Code, InSession, Json, Now, TheCity
+from api.case_shapes import case_json, spot_case_json
+from api.deps import Anyone, Code, Finite, InSession, Json, Now, TheActor, TheCity, TheInstallation
+from api.routers.cases import Accepter
 from api.shapes import manager_json
-from gis_grid.blindspots import BlindKind, BlindSpot, find_blind_spots
-from gis_grid.database import Change
-from gis_grid.patrols import TrackChunk
+from api.spots import demand_filing, seen_again_of, spots_in, window_of
+from gis_grid.blindspots import BlindKind, BlindSpot
+from gis_grid.geo.datum import Datum
+from gis_grid.intake import wgs84_point
 from gis_grid.permissions import Caller
-from gis_grid.seen import Window
-from gis_grid.territory import Area, Grid, GridLayer, ground_of, the_layer
+from gis_grid.routing import Urgency
+from gis_grid.spot_cases import (
+    SpotCase,
+    file_spot,
+    filed_spots,
+    open_spot_cases,
+    pick_spot,
+    seen_again_figure,
+)
+from gis_grid.territory import Area, Grid, ground_of, the_layer
 
-router = APIRouter(prefix="/api/v1", tags=["patrols"])
+router = APIRouter(prefix="/api/v1/blind-spots", tags=["patrols"])
 MAX_SPOTS = 1000
-KEPT = 16
+Shift = Annotated[int | None, Query(ge=0, le=1, description="0 by day, 1 by night; either without it")]
+InArea = Annotated[Code | None, Query(description="only those of this grid, community, town or the district")]
 
 
-class Found:
-    """Blind spots found lately, kept as long as nothing was stored since: finding them again takes seconds."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, list[BlindSpot]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, find: Callable[[], list[BlindSpot]]) -> list[BlindSpot]:
-        """The spots; `key` names all that they depend on. One is looked for at a time."""
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = find()
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
-
-
-@router.get("/blind-spots")
+@router.get("")
 def list_blind_spots(
     request: Request,
     caller: Anyone,
@@ -51,27 +44,23 @@ def list_blind_spots(
     city: TheCity,
     now: Now,
     kind: Annotated[list[BlindKind] | None, Query(description="only this kind; may be given again")] = None,
-    area: Annotated[Code | None, Query(description="only those of this grid, community, town or the district")] = None,
+    area: InArea = None,
     since: Annotated[
         date | None, Query(description="first day of the window; the 7 days up to `until` without")
     ] = None,
     until: Annotated[date | None, Query(description="last day, on the city's clock; today without it")] = None,
-    shift: Annotated[int | None, Query(ge=0, le=1, description="0 by day, 1 by night; either without it")] = None,
+    shift: Shift = None,
     limit: Annotated[int, Query(ge=1, le=MAX_SPOTS, description="of each kind, the worst")] = 100,
 ) -> Json:
-    """The worst blind spots of each kind as GeoJSON: where, since when, how bad, why, and who answers."""
-    last = until or now.astimezone(city.zone).date()
-    window = Window(since or max(last, date(1970, 1, 15)) - timedelta(days=6), last, shift)
-    kinds = tuple(one for one in BlindKind if one in (kind or BlindKind))
-    newest = sa.select(
-        *(sa.select(sa.func.max(table.id)).scalar_subquery() for table in (Change, TrackChunk, GridLayer))
-    )
-    key = (window, kinds, area, now.date(), tuple(session.execute(newest).one()))
-    found = request.app.state.blind_spots.get(
-        key, lambda: find_blind_spots(session, city, window, now=now, kinds=kinds, area=area)
-    )
+    """The worst blind spots of each kind as GeoJSON: where, since when, how bad, why, and who answers.
+
+    `case` is the open case of one that is filed already.
+    """
+    window = window_of(since, until, shift, today=now.astimezone(city.zone).date())
+    found = spots_in(request, session, city, window, now=now, kinds=kind or tuple(BlindKind), area=area)
     kept = [spot for one in BlindKind for spot in [spot for spot in found if spot.kind is one][:limit]]
     grounds = _grounds(session, {tenure.code for spot in kept for tenure in spot.managers}, at=now)
+    filed = open_spot_cases(session, kept)
     counts = {one.value: sum(spot.kind is one for spot in found) for one in BlindKind}
     return {
         "type": "FeatureCollection",
@@ -79,7 +68,7 @@ def list_blind_spots(
         "until": window.last.isoformat(),
         "shift": shift,
         "counts": counts,
-        "features": [_feature(spot, caller, grounds) for spot in kept],
+        "features": [_feature(spot, caller, grounds, filed.get(number)) for number, spot in enumerate(kept)],
     }
 
 
@@ -91,7 +80,7 @@ def _grounds(session: Session, codes: set[str], *, at: datetime) -> dict[str, tu
     return {grid.code: ground_of(grid) for grid in grids}
 
 
-def _feature(spot: BlindSpot, caller: Caller, grounds: Mapping[str, Collection[str]]) -> Json:
+def _feature(spot: BlindSpot, caller: Caller, grounds: Mapping[str, Collection[str]], filed: SpotCase | None) -> Json:
     return {
         "type": "Feature",
         "geometry": shapely.geometry.mapping(spot.place),
@@ -99,11 +88,93 @@ def _feature(spot: BlindSpot, caller: Caller, grounds: Mapping[str, Collection[s
             "kind": spot.kind,
             "what": spot.what,
             "code": spot.code,
+            "point": list(spot.point),
             "area_m2": round(spot.area_m2, 1),
             "since": spot.since.isoformat() if spot.since else None,
             "badness": round(spot.badness, 1),
             "why": spot.why,
+            "why_zh": spot.why_zh,
             "answers": list(spot.answers),
             "managers": [manager_json(tenure, caller, grounds.get(tenure.code, ())) for tenure in spot.managers],
+            "case": filed.case.name if filed else None,
         },
+    }
+
+
+class SpotIn(BaseModel):
+    """A blind spot to make a case of: its kind and a point in it (`point` of the list), and the window it was found in.
+
+    `since`, `until` and `shift` are as the list was asked with. `what` tells apart two of a kind at one place.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"kind": "unseen", "lon": 121.4005, "lat": 31.1003, "event_type": "E0601", "shift": 1}]
+        },
+    )
+
+    kind: BlindKind
+    what: Code | None = None
+    lon: Finite
+    lat: Finite
+    datum: Datum = Datum.WGS84
+    since: date | None = None
+    until: date | None = None
+    shift: Annotated[int | None, Field(ge=0, le=1)] = None
+    event_type: Code
+    urgency: Urgency = Urgency.NORMAL
+
+
+@router.post("/cases", status_code=201)
+def file_blind_spot(
+    sent: SpotIn,
+    request: Request,
+    caller: Accepter,
+    session: InSession,
+    city: TheCity,
+    installation: TheInstallation,
+    now: Now,
+    by: TheActor,
+) -> Json:
+    """Make a case of a blind spot, accepted and filed in the grid that answers for it; 409 while the same one is open.
+
+    The same: of the same kind (geometric and unmanned ones of the same `what`, too), with at least half of the smaller
+    one's ground in common.
+    """
+    point = wgs84_point(session, sent.lon, sent.lat, sent.datum, at=now)
+    window = window_of(sent.since, sent.until, sent.shift, today=now.astimezone(city.zone).date())
+    spot = pick_spot(spots_in(request, session, city, window, now=now), sent.kind, point, what=sent.what)
+    demand_filing(session, caller, spot, now=now)
+    case = file_spot(
+        session,
+        spot,
+        window,
+        event_type=sent.event_type,
+        urgency=sent.urgency,
+        city=city,
+        snap_m=installation.settings.snap_m,
+        photos=installation.photos,
+        by=by,
+        now=now,
+    )
+    return case_json(case, caller, now=now)
+
+
+@router.get("/cases")
+def list_spot_cases(
+    request: Request, _: Anyone, session: InSession, city: TheCity, now: Now, area: InArea = None
+) -> Json:
+    """The blind spots filed in the last year (500 at most), the latest first, and how long they took to be seen again.
+
+    Days are counted from the last day of the window that a place was found in to the day by which at least half of it
+    was seen, by the shift that had not seen it.
+    """
+    rows = filed_spots(session, now=now, area=area)
+    seen = seen_again_of(request, session, rows, city=city, now=now)
+    figure = seen_again_figure(seen)
+    told: list[dict[str, Any]] = [spot_case_json(row, one) for row, one in zip(rows, seen, strict=True)]
+    return {
+        "seen_again": {"cases": figure.cases, "not_yet": figure.not_yet, "median_days": figure.median_days},
+        "cases": told,
     }

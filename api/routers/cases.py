@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from api.case_access import demand_step
-from api.case_shapes import case_json, grid_lights_json, unit_names, waiting_json, whole_case_json
+from api.case_shapes import case_json, grid_lights_json, spot_case_json, unit_names, waiting_json, whole_case_json
 from api.deps import (
     Anyone,
     Code,
@@ -38,6 +38,7 @@ from gis_grid.permissions import Caller, Permission
 from gis_grid.photos import photos_of
 from gis_grid.reports import the_report
 from gis_grid.routing import Urgency
+from gis_grid.spot_cases import seen_again, spot_of_case
 from gis_grid.territory import ground_of
 
 router = APIRouter(prefix="/api/v1/cases", tags=["cases"])
@@ -185,11 +186,13 @@ def list_duplicates(
 
 
 @router.get("/{case}")
-def get_case(case: CaseName, caller: Anyone, session: InSession, now: Now) -> Json:
-    """One case with its log."""
+def get_case(case: CaseName, caller: Anyone, session: InSession, city: TheCity, now: Now) -> Json:
+    """One case with its log, and the blind spot that it was filed for."""
     found = the_case(session, case)
     photos = photos_of(session, found.report_id) if caller.has(Permission.SEE_PHOTOS) else []
-    return whole_case_json(found, caller, log=log_of(session, found), photos=photos, now=now)
+    spot = spot_of_case(session, found)
+    told = spot_case_json(spot, seen_again(session, spot, city=city, now=now)) if spot else None
+    return whole_case_json(found, caller, log=log_of(session, found), photos=photos, now=now) | {"blind_spot": told}
 
 
 @router.get("/{case}/proposal")

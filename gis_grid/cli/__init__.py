@@ -105,6 +105,16 @@ app.add_typer(
         Lazy("show", "cases:show", "Show one case: where it stands, both clocks, and its log."),
         Lazy("accept", "cases:accept", "Accept a report as a case."),
         Lazy(
+            "file-spot",
+            "spot_cases:file",
+            "Make a case of a blind spot in the grid that answers for it; not twice while its case is open.",
+        ),
+        Lazy(
+            "spots",
+            "spot_cases:spots",
+            "List the blind spots filed in the last year, and after how many days each was seen again.",
+        ),
+        Lazy(
             "step",
             "cases:step",
             "Take a step on a case, as the user of this terminal; the fields are those of the HTTP API.",
@@ -280,7 +290,7 @@ app.add_typer(
         Lazy(
             "blind-spots",
             "maps:blind_spots",
-            "Draw each grid's seen share and the ground that no patrol saw, largest first.",
+            "Draw the blind spots of four kinds over each grid's seen share; of a file of tracks the unseen ground.",
         ),
         Lazy("grid", "maps:grid", "Draw one grid with its neighbours, reports and last patrols."),
         Lazy("district", "maps:district", "Draw the grids, coloured by the reports of the last 30 days."),

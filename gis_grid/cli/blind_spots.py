@@ -33,6 +33,7 @@ def list_(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="A CSV file with the columns grid_code and people."),
     ] = None,
+    area: Annotated[str | None, typer.Option(help="Only this grid, community or town, by its code.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A GeoJSON file with all of them.")] = None,
     city: City = None,
 ) -> None:
@@ -52,6 +53,7 @@ def list_(
             kinds=kind or tuple(BlindKind),
             seams=seams,
             people=of_grids,
+            area=area,
         )
         rows = [_row(spot) for spot in found]
     if output is not None:
@@ -82,6 +84,7 @@ def _row(spot: BlindSpot) -> dict[str, object]:
         "since": spot.since.isoformat() if spot.since else None,
         "badness": round(spot.badness, 1),
         "why": spot.why,
+        "why_zh": spot.why_zh,
         "answers": "/".join(spot.answers),
         "managers": "; ".join(f"{tenure.post} {tenure.duty_phone}" for tenure in spot.managers),
     }

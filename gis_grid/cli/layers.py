@@ -31,7 +31,7 @@ def preview(
     code_field: Annotated[str | None, typer.Option(help="Column of the grid codes.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Draw what moves into this HTML file.")] = None,
     tables: Annotated[
-        Path | None, typer.Option(help="Folder to write moves.csv, lineage.csv, cases.csv and tenures.csv to.")
+        Path | None, typer.Option(help="Folder to write moves.csv, lineage.csv, cases.csv, tenures.csv, blocks.csv to.")
     ] = None,
     city: City = None,
 ) -> None:
@@ -101,6 +101,9 @@ def _tell_change(changed: LayerChange) -> None:
         changed.tenures[changed.tenures["fate"] != "kept"], "grid_code", "fate", "from_code", "post"
     ):
         out.print(f"  {code} {fate}" + (f": {post}, from {from_code}" if fate == "moved" else ""), markup=False)
+    out.print(f"{len(changed.blocks):,} grids and communities whose blocks do not tile them any more; load new blocks")
+    for parent, without, beyond in _first(changed.blocks, "parent_code", "without_m2", "beyond_m2"):
+        out.print(f"  {parent}: {without:,.0f} m² in no block, {beyond:,.0f} m² of the blocks outside", markup=False)
 
 
 def _first(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
@@ -116,6 +119,6 @@ def _named(code: Any) -> str:
 
 def _write_tables(changed: LayerChange, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("moves", "lineage", "cases", "tenures"):
+    for name in ("moves", "lineage", "cases", "tenures", "blocks"):
         getattr(changed, name).to_csv(folder / f"{name}.csv", index=False)
     out.print(f"tables written to {folder}", markup=False)

@@ -10,6 +10,7 @@ import typer
 from sqlalchemy.orm import Session
 
 from api.pages.drawing import draw_blind_spots, draw_district, draw_grid, draw_heat, draw_unseen
+from gis_grid.blindspots import find_blind_spots
 from gis_grid.city import City as TheCity
 from gis_grid.cli.options import City, err, open_city, out
 from gis_grid.errors import InvalidInput
@@ -22,6 +23,7 @@ from gis_grid.geo.tracks import read_fixes
 from gis_grid.geo.whole_files import write_whole
 from gis_grid.installation import utc_now
 from gis_grid.instants import FIRST, LAST
+from gis_grid.seen import Window
 from gis_grid.territory import the_grid, the_layer
 from maps.assets import Inline, render
 
@@ -102,8 +104,13 @@ def blind_spots(
     ] = None,
     exclude: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Ground left out: polygons with the columns reason and until."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Ground left out (with --tracks): polygons with the columns reason and until.",
+        ),
     ] = None,
+    area: Annotated[str | None, typer.Option(help="Only this grid, community or town, by its code.")] = None,
     since: Since = None,
     until: Until = None,
     shift: Annotated[str | None, typer.Option(help="day or night; both without it.")] = None,
@@ -114,27 +121,23 @@ def blind_spots(
     time_zone: Annotated[str | None, typer.Option(help="Of fixes whose times name none.")] = None,
     city: City = None,
 ) -> None:
-    """Draw each grid's seen share and the ground that no patrol saw, largest first.
+    """Draw the blind spots of four kinds over each grid's seen share; of a file of tracks the unseen ground.
 
-    Example: `gis-grid map blind-spots --tracks outings.gpx --exclude water.geojson -o blind.html`
+    Example: `gis-grid map blind-spots --since 2026-11-01 --area 310112101 -o blind.html`
     """
     part = _shift(shift)
+    if tracks is None and exclude is not None:
+        raise InvalidInput("--exclude goes with --tracks; ground that is always left out: gis-grid seen exclude")
+    if tracks is not None and area is not None:
+        raise InvalidInput("--area is for the stored patrols, not for a file of --tracks")
     excluded = read_layer(exclude)[0] if exclude else None
     with open_city(city) as (installation, session):
         now = utc_now()
         today = now.astimezone(installation.city.zone).date()
         if tracks is None:
-            first, last = _window(since, until, today)
-            sheet = draw_blind_spots(
-                session,
-                installation.city,
-                first=first,
-                last=last,
-                shift=part,
-                now=now,
-                excluded=excluded,
-                grid_url=None,
-            )
+            window = Window(*_window(since, until, today), part)
+            spots = find_blind_spots(session, installation.city, window, now=now, area=area)
+            sheet = draw_blind_spots(session, installation.city, window, spots, now=now, area=area, grid_url=None)
         else:
             seen = _burnt(tracks, installation.city, sight_m=sight, datum=datum, time_zone=time_zone)
             sheet = _drawn(

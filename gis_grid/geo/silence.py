@@ -3,11 +3,13 @@
 The count model, in full. Reports of grid i in a window are negative binomial with mean μᵢ and variance μᵢ + α μᵢ²:
 
 1. log μᵢ = a + b·log(areaᵢ) [+ c·log(peopleᵢ)], fitted by Poisson regression: what ground and people alone say.
-2. The ground around corrects it: μᵢ is multiplied by (k + Σ n) / (k + Σ μ) over the grids that touch i, k = 10, so that
-   quiet country is expected to be quiet. A grid never vouches for itself.
+2. The ground around corrects it: μᵢ is multiplied by (1 + τ² Σ w·n/μ) / (1 + τ² Σ w) over the grids that touch i and
+   are no suspects; w = 1 / (1/μ + α) is how much each of them can tell, τ² how much neighbourhoods really differ beyond
+   chance, by the moments of their means (DerSimonian and Laird, 1986). So quiet country is expected to be quiet, and a
+   grid never vouches for itself.
 3. α, what busy corners do to counts, is the most likely one for the grids that are not suspects: those with a lower
-   tail under 0.05 are left out and the rest fitted again, until that is settled. Silent grids must not make silence
-   look ordinary.
+   tail under 0.05 are left out, and the others' likelihood is that of having stayed in, for else α would come out too
+   small. Steps 2 and 3 are taken in turn, four times. Silent grids must not make silence look ordinary.
 4. pᵢ = P(N ≤ nᵢ). Grids are called silent by the step-up rule of Benjamini and Hochberg at a stated false-discovery
    rate: of those called so, at most that share is expected to be called so by chance. Where counts vary wildly, or a
    grid expects only a few reports, silence cannot be told from chance, and nothing is called.
@@ -25,9 +27,10 @@ from scipy import optimize, stats
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.tiles import Floats, Ints
 
-PRIOR_REPORTS = 10.0
 FALSE_DISCOVERY = 0.1
 SUSPECT_P = 0.05
+ROUNDS = 4
+LEAST_RATIO = 1e-3
 
 
 def silent_grids(
@@ -73,8 +76,8 @@ def silent_grids(
         if of_people.shape != area.shape or not (of_people > 0).all():
             raise InvalidInput("people: expected a number over 0 for each grid")
         covariates.append(np.log(of_people))
-    expected = _with_neighbours(_regression(n, covariates), n, grids)
-    p = _lower_tail(n, expected, _overdispersion(n, expected))
+    expected, alpha = _fitted(n, _regression(n, covariates), *_touching(grids))
+    p = _lower_tail(n, expected, alpha)
     q = _step_up(p)
     columns = {"reports": n.astype(np.int64), "expected": expected, "p": p, "q": q, "is_silent": q <= false_discovery}
     return pd.DataFrame(columns, index=grids.index)
@@ -98,12 +101,35 @@ def _regression(n: Floats, covariates: list[Floats]) -> Floats:
     return mean
 
 
-def _with_neighbours(mu: Floats, n: Floats, grids: gpd.GeoDataFrame) -> Floats:
-    first, second = _touching(grids)
-    around_n = np.bincount(first, weights=n[second], minlength=len(n))
-    around_mu = np.bincount(first, weights=mu[second], minlength=len(n))
-    corrected: Floats = mu * (PRIOR_REPORTS + around_n) / (PRIOR_REPORTS + around_mu)
-    return corrected
+def _fitted(n: Floats, mu: Floats, first: Ints, second: Ints) -> tuple[Floats, float]:
+    """Expectation of each grid with its neighbours, and α; `mu` is what ground and people alone say."""
+    if not len(n):
+        return mu, 0.0
+    expected, trusted = mu, np.ones(len(n), dtype=bool)
+    alpha = _likeliest(n, mu, np.zeros(len(n)))
+    for _ in range(ROUNDS):
+        weight = trusted / (1 / mu + alpha)
+        total: Floats = np.bincount(first, weights=weight[second], minlength=len(n)).astype(np.float64)
+        told: Floats = np.bincount(first, weights=(weight * n / mu)[second], minlength=len(n)).astype(np.float64)
+        between = _variance_between(total, told)
+        expected = mu * np.maximum((1 + between * told) / (1 + between * total), LEAST_RATIO)
+        least = _least_unsuspected(expected, alpha)
+        stays = n >= least
+        if not stays.any():
+            break
+        alpha = _likeliest(n[stays], expected[stays], least[stays])
+        trusted = n >= _least_unsuspected(expected, alpha)
+    return expected, alpha
+
+
+def _variance_between(weight: Floats, told: Floats) -> float:
+    """τ²: how much the means of neighbourhoods vary beyond what their own uncertainty, 1 / weight, makes them."""
+    known = weight > 0
+    if not known.any():
+        return 0.0
+    w = weight[known]
+    off = (told[known] / w - 1) ** 2 - 1 / w
+    return max(float((w * off).sum() / w.sum()), 0.0)
 
 
 def _touching(grids: gpd.GeoDataFrame) -> tuple[Ints, Ints]:
@@ -113,32 +139,29 @@ def _touching(grids: gpd.GeoDataFrame) -> tuple[Ints, Ints]:
     return first[apart], second[apart]
 
 
-def _overdispersion(n: Floats, mu: Floats) -> float:
-    """The most likely α of the grids that are not suspects."""
-    keep = np.ones(len(n), dtype=bool)
-    alpha = 0.0
-    for _ in range(6):
-        alpha = _likeliest(n[keep], mu[keep])
-        settled = keep
-        keep = _lower_tail(n, mu, alpha) >= SUSPECT_P
-        if (keep == settled).all() or not keep.any():
-            break
-    return alpha
+def _least_unsuspected(mu: Floats, alpha: float) -> Floats:
+    """The fewest reports of each grid that are no reason for suspicion."""
+    size = 1 / alpha
+    least: Floats = stats.nbinom.ppf(SUSPECT_P, size, size / (size + mu))
+    return least
 
 
-def _likeliest(n: Floats, mu: Floats) -> float:
+def _likeliest(n: Floats, mu: Floats, least: Floats) -> float:
+    """The most likely α of counts of which only those of at least `least` were kept."""
+
     def unlikeliness(log_alpha: float) -> float:
         size = np.exp(-log_alpha)
-        return -float(stats.nbinom.logpmf(n, size, size / (size + mu)).sum())
+        share = size / (size + mu)
+        kept = stats.nbinom.logpmf(n, size, share) - stats.nbinom.logsf(least - 1, size, share)
+        return -float(kept.sum())
 
     found = optimize.minimize_scalar(unlikeliness, bounds=(-7.0, 2.5), method="bounded")
     return float(np.exp(found.x))
 
 
 def _lower_tail(n: Floats, mu: Floats, alpha: float) -> Floats:
-    if alpha < 1e-6:
-        tail: Floats = stats.poisson.cdf(n, mu)
-        return tail
+    if not len(n):
+        return n
     size = 1 / alpha
     tail = stats.nbinom.cdf(n, size, size / (size + mu))
     return np.asarray(tail)

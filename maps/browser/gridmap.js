@@ -39,6 +39,11 @@ const gridMap = (() => {
     svgNode("path", {d: path, stroke: color, "stroke-width": 1.3, fill: "none"}));
   const HATCHES = [
     ["gm-hatch-unseen", "#d55e00", 0.14, "#c24a00", "M-1,1 l2,-2 M0,7 l7,-7 M6,8 l2,-2"],
+    ["gm-hatch-unseen-night", "#56b4e9", 0.12, "#1b2a6b", "M-1,6 l2,2 M0,0 l7,7 M6,-1 l2,2"],
+    ["gm-hatch-unseen-day", "#f0e442", 0.16, "#7a5a00", "M0,3.5 h7"],
+    ["gm-hatch-geometric", "#cc79a7", 0.25, "#8e2f76", "M0,0 l7,7 M7,0 l-7,7"],
+    ["gm-hatch-silent", "#56b4e9", 0.12, "#0072b2", "M2.6,3.5 a0.9,0.9 0 1 0 1.8,0 a0.9,0.9 0 1 0 -1.8,0"],
+    ["gm-hatch-unmanned", "#000000", 0.04, "#6e6e6e", "M3.5,0 v7"],
     ["gm-hatch-excluded", "#e3e6e9", 0.9, "#8a949d", "M0,3.5 h7 M3.5,0 v7"],
   ];
 
@@ -121,7 +126,7 @@ const gridMap = (() => {
       group.addLayer(layer);
     });
     if (!spec.columns.length) return group;
-    group.bindPopup((layer) => popup(spec.columns, layer.rows), {maxWidth: 300, maxHeight: 260});
+    group.bindPopup((layer) => popup(spec.columns, layer.rows), {maxWidth: 300, maxHeight: 260, autoPanPaddingTopLeft: isPhone() ? [8, 150] : [370, 8]});
     const tip = spec.columns.filter((column) => column.tip);
     if (tip.length && !L.Browser.mobile) {
       const text = (layer) => tip.map((column) => valueOf(column, layer.rows[0])).filter((value) => value !== null);

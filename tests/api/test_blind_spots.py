@@ -1,10 +1,18 @@
+import json
+from datetime import timedelta
+
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
+from gis_grid.permissions import Grant, Role, Scope, ScopeKind
+from gis_grid.reports import Report
 from gis_grid.tenures import NewTenure, appoint
-from tests.builders import BY, NOW, STAFF
-from tests.db.test_blindspots import alley, see
+from tests.builders import BY, NOW, STAFF, add_signed_in, bearer
+from tests.db.test_blindspots import DAY, alley, see
+
+CASES = "/api/v1/blind-spots/cases"
 
 ASKED = {"kind": "unseen", "since": "2026-02-23", "until": "2026-03-01"}
 
@@ -54,3 +62,63 @@ def test_an_area_and_a_kind_narrow_it(client: TestClient, session: Session) -> N
 )
 def test_what_cannot_be_asked_is_refused(client: TestClient, asked: dict[str, str]) -> None:
     assert client.get("/api/v1/blind-spots", params=asked).status_code == 422
+
+
+def filing(**changes: object) -> dict[str, object]:
+    at = alley().representative_point()
+    return {"kind": "unseen", "lon": at.x, "lat": at.y, "event_type": "E0601", "until": "2026-03-01"} | changes
+
+
+def test_a_blind_spot_is_filed_once_and_tells_when_it_was_seen_again(client: TestClient, session: Session) -> None:
+    add_signed_in(session, "operator", [Grant(Role.OPERATOR)])
+    for shift in (0, 1):
+        see(session, but=alley(), shift=shift)
+    session.commit()
+
+    first, again = (client.post(CASES, json=filing(), headers=bearer("operator")) for _ in range(2))
+    see(session, day=DAY + timedelta(days=1))
+    session.commit()
+    (feature,) = client.get("/api/v1/blind-spots", params=ASKED).json()["features"] or [None]
+    listed = client.get(CASES).json()
+    case = client.get(f"/api/v1/cases/{first.json()['serial']}").json()
+
+    assert (first.status_code, first.json()["stage"], first.json()["grid_code"]) == (201, "filed", "310112001002002")
+    assert (again.status_code, first.json()["serial"] in again.text) == (409, True)
+    assert feature["properties"]["case"] == first.json()["serial"]
+    assert listed["seen_again"] == {"cases": 1, "not_yet": 0, "median_days": 1.0}
+    assert case["blind_spot"]["seen_again"] == {"on": "2026-03-02", "days": 1}
+
+
+def test_who_may_file_there_files_and_nobody_else(client: TestClient, session: Session) -> None:
+    add_signed_in(session, "manager", [Grant(Role.GRID_MANAGER, Scope(ScopeKind.AREA, "310112001001"))])
+    add_signed_in(session, "planner", [Grant(Role.PLANNER)])
+    for shift in (0, 1):
+        see(session, but=alley(), shift=shift)
+    session.commit()
+
+    answers = [client.post(CASES, json=filing(), headers=bearer(who)).status_code for who in ("manager", "planner")]
+
+    assert answers == [403, 403]
+    assert client.get(CASES).json()["cases"] == []
+    assert session.scalar(sa.select(sa.func.count()).select_from(Report)) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"lon": 121.5, "lat": 31.2}, 404),
+        ({"event_type": "X1"}, 422),
+        ({"kind": "moon"}, 422),
+        ({"until": "2026-02-01"}, 422),
+        ({"lon": float("inf")}, 422),
+    ],
+)
+def test_what_cannot_be_filed_is_refused(
+    client: TestClient, session: Session, changes: dict[str, object], status: int
+) -> None:
+    add_signed_in(session, "operator", [Grant(Role.OPERATOR)])
+
+    sent = json.dumps(filing(kind="unmanned") | changes)
+    headers = bearer("operator") | {"Content-Type": "application/json"}
+
+    assert client.post(CASES, content=sent, headers=headers).status_code == status

@@ -36,6 +36,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/assessment"): P.SEE_ASSESSMENT,
     ("GET", "/assessment/of"): P.SEE_ASSESSMENT,
     ("GET", "/bulletin"): P.SEE_ASSESSMENT,
+    ("GET", "/blind-spots"): P.SEE_PUBLIC,
+    ("GET", "/blind-spots/at"): P.SEE_PUBLIC,
     ("GET", "/cases"): P.SEE_PUBLIC,
     ("GET", "/cases/waiting"): P.ACCEPT,
     ("GET", "/cases/{case}"): P.SEE_PUBLIC,
@@ -70,6 +72,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/cases/{case}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/cases/{case}/proposal"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/blind-spots"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/blind-spots/cases"): P.SEE_PUBLIC,
     ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
     ("GET", "/api/v1/exchange/{peer}/balance"): P.ACCEPT,
     ("GET", "/api/v1/exchange/{peer}/differences"): P.ACCEPT,
@@ -94,6 +97,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/cases"): P.ACCEPT,
     ("POST", "/api/v1/cases/{case}/pass-up"): P.TRANSFER,
+    ("POST", "/api/v1/blind-spots/cases"): P.ACCEPT,
+    ("POST", "/blind-spots/at"): P.ACCEPT,
     ("POST", "/api/v1/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/exchange/{peer}/messages"): P.ACCEPT,
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
@@ -154,7 +159,9 @@ SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPAT
 SCOPED |= {P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT}
 POINT = {"lon": 121.4005, "lat": 31.1022}
 SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
+SPOT = POINT | {"kind": "unseen"}
 QUERIES: dict[str, dict[str, Any]] = {
+    "/blind-spots/at": SPOT,
     "/api/v1/locate": POINT,
     "/api/v1/cases/duplicates": POINT | {"event_type": "E0102"},
     "/api/v1/tracks": SPAN,
@@ -212,6 +219,8 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         "/api/v1/reports/{report_id}/photos": {"files": {"photo": ("p.jpg", photo())}},
         "/api/v1/reports/{report_id}/placement": {"json": {"grid_code": GRID, "reason": "x"}},
         "/api/v1/cases": {"json": {"report_id": there["report_id"]}},
+        "/api/v1/blind-spots/cases": {"json": SPOT | {"event_type": "E0601"}},
+        "/blind-spots/at": {"params": SPOT, "data": {"event_type": "E0601"}},
         "/api/v1/cases/{case}/steps": {"json": {"action": "take", "expected_seq": 1}},
         "/cases/{case}/steps": {"data": {"action": "take", "expected_seq": "1"}},
         "/api/v1/cases/{case}/pass-up": {"json": {"reason": "x"}},

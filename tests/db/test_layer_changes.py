@@ -20,6 +20,8 @@ from gis_grid.reports import PastPlacement, Report, place_by_hand
 from gis_grid.tenures import NewTenure, appoint, manager_of
 from gis_grid.territory import GridLayer, layer_in_force, load_layer
 from tests.builders import BY, NOW, areas_of, squares
+from tests.db.test_blocks import halves
+from tests.db.test_blocks import load as load_blocks
 from tests.stored_cases import CITY, INSIDE, Desk
 
 FIRST, SECOND = "310112001001001", "310112001001002"
@@ -107,6 +109,23 @@ def test_the_layer_in_force_then_answers_whenever_it_is_asked(desk: Desk) -> Non
 
     assert [answer.grid_code for answer in answers] == [FIRST, SECOND]
     assert layer_in_force(desk.session, NOW) is layer
+
+
+def test_blocks_that_no_longer_tile_their_parent_are_named(desk: Desk) -> None:
+    load_blocks(desk.session, halves(FIRST), halves("310112001003001"))
+    grown = squares().drop(index=1).reset_index(drop=True)
+    grown.loc[0, "geometry"] = shapely.union_all(squares().geometry.to_numpy()[:2])
+
+    kept, changed, gone = (
+        preview_layer(desk.session, grids, effective_at=NOW, snap_m=50.0).blocks
+        for grids in (squares(), grown, squares().drop(index=6))
+    )
+
+    assert kept.empty
+    assert changed[["parent_code", "beyond_m2"]].to_dict("records") == [{"parent_code": FIRST, "beyond_m2": 0.0}]
+    assert changed["without_m2"].tolist() == pytest.approx([10_000], rel=2e-3)
+    assert gone["parent_code"].tolist() == ["310112001003001"]
+    assert gone["beyond_m2"].tolist() == pytest.approx([10_000], rel=2e-3)
 
 
 def test_the_preview_and_the_activation_agree_on_every_report(desk: Desk) -> None:

@@ -75,6 +75,14 @@ def reports_at(*points, text="井盖松动", method="inside"):
     )
 
 
+def spots_of(*rows, text="未见"):
+    """Blind spots of (kind, what, place, area_m2), each telling `text`."""
+    kinds, whats, places, areas_m2 = zip(*rows, strict=True)
+    told = {"why": text, "why_zh": text, "who": text, "case": None, "since": "2026-11-01", "code": "310112001001001"}
+    columns = {"kind": kinds, "what": whats, "area_m2": areas_m2} | told
+    return gpd.GeoDataFrame(columns, geometry=list(places), crs="EPSG:4326")
+
+
 def one_of_each(*, text="井盖松动", **options):
     """Every kind of map, by name, with everything on it that it can hold; `text` wherever a stranger may write."""
     grids = squares(community=text)
@@ -88,10 +96,13 @@ def one_of_each(*, text="井盖松动", **options):
         crs="EPSG:4326",
     )
     shares = pd.DataFrame({"seen_share": [0.0, 0.1, 0.5, 1.0, None, 0.3, 0.7, 0.9]}, index=grids.index)
-    unseen = gpd.GeoDataFrame(
-        {"grid_code": grids["grid_code"][:2], "area_m2": [2e5, 8000.0]},
-        geometry=[square(0, 0, 0.5), square(1, 0, 0.1)],
-        crs="EPSG:4326",
+    spots = spots_of(
+        ("unseen", "unseen", square(0, 0, 0.5), 2e5),
+        ("unseen", "unseen_by_night", square(1, 0, 0.1), 8000.0),
+        ("geometric", "joint_seam", square(1.98, 0, 0.04), 9000.0),
+        ("silent", "silent", square(2, 1), 1e6),
+        ("unmanned", "shift_gap", square(3, 0), 1e6),
+        text=text,
     )
     excluded = gpd.GeoDataFrame({"reason": [text], "until": [None]}, geometry=[square(3, 1)], crs="EPSG:4326")
     managers = pd.DataFrame(
@@ -112,7 +123,7 @@ def one_of_each(*, text="井盖松动", **options):
         "district": district_map(grids, areas, counts=counts, managers=managers, reference=reference, **url, **common),
         "heat": heat_map(surface, areas=areas, grids=grids, piles=piles, window=text, **url, **common),
         "blind spots": blind_spots_map(
-            grids, shares, unseen, areas=areas, window=text, excluded=excluded, tracks=tracks, **url, **common
+            grids, shares, spots, areas=areas, window=text, excluded=excluded, tracks=tracks, **url, **common
         ),
         "grid": grid_map(grids[:1], grids[1:], reports=reports, tracks=tracks, **url, **common),
     }

@@ -2,7 +2,6 @@
 
 import io
 import math
-import re
 from itertools import combinations
 
 import numpy as np
@@ -30,6 +29,7 @@ from tests.maps.map_builders import (
     one_of_each,
     opened,
     reports_at,
+    spots_of,
     squares,
 )
 
@@ -230,27 +230,60 @@ def test_everything_moves_with_a_gcj02_basemap(browser):
     assert all(address.startswith("http://tiles.test/") for address in asked)
 
 
-def test_unseen_ground_is_ranked_by_area_and_told(browser):
-    with opened(browser, render(one_of_each()["blind spots"], assets=Inline())) as visit:
+def test_each_kind_of_blind_spot_is_a_layer_that_tells_all_of_it(browser):
+    with opened(browser, render(one_of_each(text="无人去过")["blind spots"], assets=Inline())) as visit:
+        layers = visit.texts(".leaflet-control-layers-overlays label")
         visit.page.evaluate(f"{map_name(visit.page)}.setView([{SOUTH}, {WEST}], 15, {{animate: false}})")
         visit.page.mouse.click(*pixel_of(visit.page, WEST + 0.002, SOUTH + 0.001))
         told = visit.page.locator(".gm-popup").inner_text()
 
-    assert "盲区 Blind spot 1/2" in told
-    assert "0.20 km²" in told
-    assert "310112001001001" in told
+    kinds = ["无人 Unmanned (1)", "沉默 Silent (1)", "几何 Geometric (1)", "未见 Unseen (2)"]
+    assert [text.strip() for text in layers if "(" in text] == [*kinds]
+    for part in ("未见 Unseen 1/2", "0.20 km²", "310112001001001", "2026-11-01", "rank 1 of 2", "无人去过"):
+        assert part in told
+
+
+def test_kinds_of_blind_spots_differ_in_pattern(browser):
+    with opened(browser, render(one_of_each()["blind spots"], assets=Inline())) as visit:
+        visit.page.evaluate(f"{map_name(visit.page)}.setZoom(14, {{animate: false}})")
+        fills = visit.page.evaluate(
+            "[...document.querySelectorAll('.leaflet-marks-pane path')].map((path) => getComputedStyle(path).fill)"
+        )
+
+    patterns = [fill for fill in fills if fill.startswith("url(")]
+    assert len(patterns) == len(set(patterns)) == 6
+
+
+def drawn_spots(spots):
+    grids = squares(1, 1)
+    shares = pd.DataFrame({"seen_share": [0.5]})
+    sheet = blind_spots_map(grids, shares, spots, areas=areas_of(grids), title="盲", as_of=AS_OF, window="-")
+    return render(sheet, assets=Inline())
 
 
 def test_what_is_not_drawn_is_said():
-    grids = squares(1, 1)
-    unseen = pd.concat([squares(1, 1)[["grid_code", "geometry"]]] * 2500, ignore_index=True).assign(area_m2=500.0)
-    shares = pd.DataFrame({"seen_share": [0.5]})
-    page = render(
-        blind_spots_map(grids, shares, unseen, areas=areas_of(grids), title="盲", as_of=AS_OF, window="-"),
-        assets=Inline(),
-    )
+    spots = spots_of(*[("unseen", "unseen", squares(1, 1).geometry[0], 500.0)] * 1700)
 
-    assert re.search("另有 500 处不足 500 m²", page)
+    page = drawn_spots(spots)
+
+    assert "另有 200 处较轻" in page
+    assert "全天未见 never (1,700)" in page
+
+
+def test_a_window_without_a_blind_spot_says_so():
+    none = spots_of(("unseen", "unseen", squares(1, 1).geometry[0], 500.0))[:0]
+
+    page = drawn_spots(none)
+
+    assert "此时段没有盲区 No blind spot in this window" in page
+    assert all(f"{name} (0)" in page for name in ("无人 Unmanned", "沉默 Silent", "几何 Geometric", "未见 Unseen"))
+
+
+def test_a_kind_that_is_none_of_the_four_is_refused():
+    strange = spots_of(("moon", "unseen", squares(1, 1).geometry[0], 500.0))
+
+    with pytest.raises(InvalidInput, match="kind 'moon'"):
+        drawn_spots(strange)
 
 
 def test_snapped_reports_have_a_dashed_edge():

@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom as a planner opens them."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -74,8 +75,28 @@ def test_the_blind_spot_notebook_runs_on_demo_tracks_where_there_are_no_real_one
     assert "km² seen" in told
 
 
+@pytest.fixture
+def nine_squares(cluster: EmbeddedPostgis, furnished: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.create_database_from(furnished, "planner")
+    monkeypatch.setenv("GIS_GRID_DATABASE_URL", cluster.url("planner", role="gis_grid_app"))
+    monkeypatch.setenv("GIS_GRID_OWNER_DATABASE_URL", cluster.url("planner"))
+    monkeypatch.setenv("GIS_GRID_DATA", str(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning:zmq", "ignore:.*migrated to use.*")
+def test_the_planners_notebook_finds_what_it_planted(nine_squares: None) -> None:
+    told = run(NOTEBOOKS / "4-four-kinds-of-blind-spot.ipynb", NOTEBOOKS)
+
+    assert re.search(
+        r"alley in 310112001001001: (9\d|100)% found; strip by night in 310112001001003: (9\d|100)% found", told
+    )
+    assert "no_manager" in told
+    assert "iframe" in told
+    assert "stops, " in told
+
+
 def test_notebooks_are_stored_without_outputs() -> None:
     books = [nbformat.read(path, as_version=4) for path in NOTEBOOKS.glob("*.ipynb")]
 
-    assert len(books) == 3
+    assert len(books) == 4
     assert not [cell for book in books for cell in book.cells if cell.get("outputs") or cell.get("execution_count")]

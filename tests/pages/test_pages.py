@@ -27,6 +27,7 @@ PAGES = [
     "/maps/district",
     "/maps/heat",
     "/maps/blind-spots",
+    "/blind-spots",
     "/sign-in",
 ]
 SHEETS = [
@@ -39,6 +40,7 @@ SHEETS = [
     "/maps/heat/sheet?event_type=E01&since=2026-02-01&until=2026-03-02",
     "/maps/blind-spots/sheet",
     "/maps/blind-spots/sheet?shift=1&since=2026-02-01&until=2026-03-02",
+    "/maps/blind-spots/sheet?area=310112001001",
 ]
 HOSTILE = "<script>alert(1)</script>{{ 7 * 7 }}%(x)s"
 OUTSIDE = {"lon": 121.5, "lat": 31.2}
