@@ -101,16 +101,13 @@ def sender(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
 
 def _by_function(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
     make = sessions(connect(plan.url, pool_size=1))
-    info: dict[str, Any] = {}
 
     def send(uploads: list[Upload]) -> None:
         for upload in uploads:
             with make.begin() as session:
-                session.info.update(info)
                 chunks = [make_chunk(**chunk) for chunk in upload]
                 judge = Judge((121, 30.9, 121.7, 31.3))
                 take_in(session, chunks, city=CITY, judge=judge, source="b", now=utc_now())
-                info.update(session.info)
 
     return lambda uploads: lambda: send(uploads)
 
