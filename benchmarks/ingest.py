@@ -44,6 +44,7 @@ from gis_grid.track_intake import take_in
 
 CITY = load_city()
 FIX_EVERY_S, FIXES, STREET_M = 10, 60, 120.0
+PATIENCE_S = 600
 TICKS = os.sysconf("SC_CLK_TCK")
 EAST, NORTH = (622_000.0, 646_000.0), (3_432_000.0, 3_452_000.0)
 Upload = list[dict[str, Any]]
@@ -100,16 +101,13 @@ def sender(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
 
 def _by_function(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
     make = sessions(connect(plan.url, pool_size=1))
-    info: dict[str, Any] = {}
 
     def send(uploads: list[Upload]) -> None:
         for upload in uploads:
             with make.begin() as session:
-                session.info.update(info)
                 chunks = [make_chunk(**chunk) for chunk in upload]
                 judge = Judge((121, 30.9, 121.7, 31.3))
                 take_in(session, chunks, city=CITY, judge=judge, source="b", now=utc_now())
-                info.update(session.info)
 
     return lambda uploads: lambda: send(uploads)
 
@@ -128,6 +126,7 @@ def _by_http(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
 
     def ready(uploads: list[Upload]) -> Callable[[], None]:
         bodies = [json.dumps({"chunks": upload}).encode() for upload in uploads]
+        connection.close()  # opened again by the first request: the server ends one that rests
         return lambda: send(bodies)
 
     return ready
@@ -156,7 +155,7 @@ def client(plan: Plan, parts: list[range], gate: Any, told: Any) -> None:
 
 def server_cpu_s(folder: Path) -> float:
     """Return the processor time of the living processes at work in a folder."""
-    return sum(_ticks(one) for one in Path("/proc").glob("[0-9]*") if _works_in(one, folder)) / TICKS
+    return sum(ticks(one) for one in Path("/proc").glob("[0-9]*") if _works_in(one, folder)) / TICKS
 
 
 def _works_in(process: Path, folder: Path) -> bool:
@@ -166,7 +165,8 @@ def _works_in(process: Path, folder: Path) -> bool:
         return False
 
 
-def _ticks(process: Path) -> int:
+def ticks(process: Path) -> int:
+    """Return the processor time of a process in the system's ticks, 0 for one that is gone."""
     try:
         return sum(int(field) for field in (process / "stat").read_text().rsplit(")", 1)[1].split()[11:13])
     except OSError:
@@ -245,7 +245,7 @@ def measure(installation: Installation, options: argparse.Namespace, served: Ser
     url = installation.engine.url.render_as_string(hide_password=False)
     plan = Plan(url, served.port if served else None, key, begin.timestamp(), options.minutes, options.chunks)
     context = multiprocessing.get_context("spawn")
-    gate, told = context.Barrier(options.clients + 1), context.Queue()
+    gate, told = context.Barrier(options.clients + 1, timeout=PATIENCE_S), context.Queue()
     share = options.people // options.parts // options.clients
     spans = [
         [range((p * options.clients + c) * share, (p * options.clients + c + 1) * share) for p in range(options.parts)]
@@ -258,12 +258,12 @@ def measure(installation: Installation, options: argparse.Namespace, served: Ser
     for part in range(options.parts):
         before = sizes(installation.owner_url)
         gate.wait()
-        busy = server_cpu_s(folder), _ticks(service)
-        rows = [told.get() for _ in workers]
+        busy = server_cpu_s(folder), ticks(service)
+        rows = [told.get(timeout=PATIENCE_S) for _ in workers]
         cpu_s = {
             "clients": sum(row[4] for row in rows),
             "postgres": server_cpu_s(folder) - busy[0],
-            "service": (_ticks(service) - busy[1]) / TICKS,
+            "service": (ticks(service) - busy[1]) / TICKS,
         }
         after = sizes(installation.owner_url)
         people = range(part * options.clients * share, (part + 1) * options.clients * share)

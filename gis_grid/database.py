@@ -131,10 +131,13 @@ def run(session: Session, names: Sequence[str], parameters: Mapping[str, Any]) -
     """
     connection = session.connection()
     known: set[str] = connection.info.setdefault("prepared", set())
-    calls = []
+    calls: list[str] = []
     for name in names:
         statement, call = _prepared(name)
         if name not in known:
+            if calls:  # to prepare a statement locks its tables, for which those before it may have to make room
+                connection.exec_driver_sql("; ".join(calls), dict(parameters))
+                calls = []
             connection.exec_driver_sql(statement)
             known.add(name)
         calls.append(call)

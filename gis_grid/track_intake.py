@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gis_grid.city import City
@@ -80,7 +79,6 @@ def take_in(
     if not judged:
         return [_taken(one, is_new=False) for one in every]
     tracks = {track: number for number, track in enumerate(sorted({chunk.track for chunk in chunks}))}
-    _ensure_months(session, judged)
     added, undone = _changes(judged, _stored_fixes(session, judged, tracks), tracks, city)
     seen = burn_steps(added, time_zone=city.time_zone, sight_m=sight_m)
     rows = _rows(judged) | {"source": source, "is_synthetic": is_synthetic, "received_at": now}
@@ -113,9 +111,10 @@ def _without_known(session: Session, judged: list[_Judged]) -> list[_Judged]:
 
 
 # Statements that go together go to the server together: going there takes as long as what is done there.
-# One upload of a track at a time: two that fit together must see each other. The second statement looks once it holds
-# the lock, not before.
-_NEIGHBOURS = ("lock_tracks", "track_neighbours")
+# One upload of a track at a time: two that fit together must see each other. The neighbours are looked for once the
+# lock is held, not before.
+_MONTHS = ("ensure_track_months",)
+_NEIGHBOURS = (*_MONTHS, "lock_tracks", "track_neighbours")
 _ADD_CHUNKS = ("add_track_chunks",)
 _ADD_BOTH = (*ADD_SEEN, *_ADD_CHUNKS)
 
@@ -148,23 +147,16 @@ def _taken(one: _Judged, *, is_new: bool) -> Taken:
     return Taken(one.chunk, is_new, len(one.counted), uncounted)
 
 
-def _ensure_months(session: Session, judged: Sequence[_Judged]) -> None:
-    months = {one.span[0].strftime("%Y-%m-01") for one in judged}
-    known: set[str] = session.info.setdefault("track_months", set())
-    if months - known:
-        ensure = sa.text("select ensure_track_month(cast(m as date)) from unnest(cast(:months as text[])) as t (m)")
-        session.execute(ensure, {"months": sorted(months - known)})
-        known |= months
-
-
 def _stored_fixes(session: Session, judged: Sequence[_Judged], tracks: Mapping[str, int]) -> NumberedFixes:
-    """Track number, milliseconds, lon and lat of what is stored around the new fixes."""
+    """Track number, milliseconds, lon and lat of what is stored around the new fixes; their months are made."""
+    asked: dict[str, Any] = {"months": sorted({one.span[0].strftime("%Y-%m-01") for one in judged})}
     times = [one.counted.at_ms for one in judged if len(one.counted)]
     if not times:
+        run(session, _MONTHS, asked)
         return no_fixes()  # and nothing to be locked for
     since = min(int(part[0]) for part in times) - MAX_GAP_S * 1000
     until = max(int(part[-1]) for part in times) + MAX_GAP_S * 1000
-    asked = {"tracks": list(tracks), "since": _utc(since), "until": _utc(until)}
+    asked |= {"tracks": list(tracks), "since": _utc(since), "until": _utc(until)}
     rows = [row for row in run(session, _NEIGHBOURS, asked) if row.line is not None]
     stored = fixes_of_lines([row.line for row in rows], [tracks[row.track] for row in rows])
     # No step is longer than a gap: what lies farther off stays as it is.

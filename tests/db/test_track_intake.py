@@ -116,7 +116,6 @@ def test_chunks_in_any_order_see_what_the_whole_sees(
             take(session, some)
         found = bits(session)
         trial.rollback()
-    session.info.clear()
 
     assert found == expected(whole)
 
