@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from peers import MAKERS, Peer
-from points import generated_points
+from points import generated_points, real_points
 
 from gis_grid.geo.lattice import LatticeIndex
 
@@ -117,12 +117,18 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--without", nargs="*", default=[])
     words.add_argument("--density", type=float, help="longest edge in degrees: longer ones are cut")
+    words.add_argument("--crs", help="what the layer is really in, where its file says otherwise")
+    words.add_argument("--real", type=Path, help="a CSV of real points, repeated in random order up to N")
     asked = words.parse_args()
-    layer = geopandas.read_file(asked.layer).sort_values("grid_code")
+    layer = geopandas.read_file(asked.layer)
+    if asked.crs:
+        layer = layer.set_crs(asked.crs, allow_override=True).to_crs(4326)
+    if "grid_code" in layer:
+        layer = layer.sort_values("grid_code")
     polygons = np.array(layer.geometry.to_numpy(), dtype=object)
     if asked.density:
         polygons = shapely.segmentize(polygons, asked.density)
-    x, y = generated_points(polygons, asked.points)
+    x, y = real_points(asked.real, asked.points) if asked.real else generated_points(polygons, asked.points)
     cpu = time.process_time()
     seconds, memory, index = timed(lambda: LatticeIndex.build(polygons))
     print(f"{platform.processor() or platform.machine()}, {cpu_name()}, Python {platform.python_version()}")

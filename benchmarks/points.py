@@ -1,9 +1,11 @@
-"""Points to measure with: 70 % in clusters, 30 % uniform, and 1 % of all outside every polygon, in random order."""
+"""Points to measure with, in random order: 70 % in clusters, 30 % uniform, 1 % of all outside; or real ones."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import shapely
 
 CLUSTERS = 200
@@ -34,3 +36,10 @@ def generated_points(
         inside, outside = np.vstack([inside, batch[is_in]]), np.vstack([outside, batch[~is_in]])
     points = rng.permutation(np.vstack([inside[: count - n_outside], outside[:n_outside]]))
     return np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1])
+
+
+def real_points(file: Path, count: int, *, seed: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Longitudes and latitudes of a CSV (columns longitude, latitude), drawn with repetition, shape (count,)."""
+    known = pd.read_csv(file, usecols=["longitude", "latitude"]).dropna()
+    drawn = np.random.default_rng(seed).integers(0, len(known), count)
+    return known["longitude"].to_numpy(dtype=np.float64)[drawn], known["latitude"].to_numpy(dtype=np.float64)[drawn]

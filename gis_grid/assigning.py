@@ -25,6 +25,7 @@ SAMPLE_POINTS = 10_000
 SAMPLE_BATCHES = 8
 SAMPLE_BATCH_ROWS = 65_536
 _PROBE_BYTES = 65_536
+_METHODS = pd.Index([method.value for method in METHODS])
 
 
 class SameFile(InvalidInput):
@@ -285,21 +286,21 @@ def _guess(points: PointFile, index: GridIndex, datum: Datum) -> DatumGuess:
 def _place(batch: PointBatch[Any], index: GridIndex, datum: Datum, snap_m: float) -> pd.DataFrame:
     """Placements of a batch; a pair that lies near the grids only turned round is refused as swapped.
 
-    Columns as of `GridIndex.place_points`, codes and methods as categories.
+    Columns as of `GridIndex.place_points`, texts as categories.
     """
     lon, lat = (batch.lon, batch.lat) if datum is Datum.WGS84 else to_wgs84(batch.lon, batch.lat, datum)
     placed = index.place_arrays(lon, lat, snap_m=snap_m)
-    methods, reasons = placed.methods, batch.reasons
+    methods = placed.methods
+    why = np.full(len(methods), -1, dtype=np.int32)
     lost = np.flatnonzero(methods >= METHODS.index(Method.OUTSIDE))
-    if len(lost):
-        reasons = reasons.copy()
-        why = refusal_reasons(batch.lon[lost], batch.lat[lost], bounds=index.bounds)
-        reasons[lost] = np.where(pd.isna(reasons[lost]), why, reasons[lost])
-        methods[lost[~pd.isna(reasons[lost])]] = METHODS.index(Method.REFUSED)
+    reasons = refusal_reasons(batch.lon[lost], batch.lat[lost], bounds=index.bounds)
+    given = batch.reasons[lost]
+    why[lost], texts = pd.factorize(np.where(pd.isna(given), reasons, given))
+    methods[lost[why[lost] >= 0]] = METHODS.index(Method.REFUSED)
     columns = {
         "grid_code": index.codes_of(placed.ranks),
-        "method": pd.Categorical.from_codes(methods.astype(np.int8), pd.Index([method.value for method in METHODS])),
+        "method": pd.Categorical.from_codes(methods.astype(np.int8), _METHODS),
         "distance_m": placed.distances_m,
-        "reason": pd.Series(reasons, dtype="object"),
+        "reason": pd.Categorical.from_codes(why, pd.Index(texts, dtype=object)),
     }
     return pd.DataFrame(columns, copy=False)

@@ -1,5 +1,9 @@
 import csv
+import re
+import signal
+import subprocess
 import sys
+import time
 
 import geopandas
 import numpy as np
@@ -285,3 +289,31 @@ def test_parts_of_other_work_are_not_gone_on_with(tmp_path, monkeypatch, what):
 
     assert assigned.resumed_rows == 0
     assert sum(assigned.counts.values()) == (900 if what == "source" else 1000)
+
+
+SMALL_PARTS = """
+from gis_grid.cli import main
+from gis_grid.geo.arrow_points import ParquetPoints
+ParquetPoints.part_rows = 200
+main()
+"""
+
+
+def test_a_command_killed_with_kill_9_goes_on_where_it_was(tmp_path, grids_file, monkeypatch, capsys):
+    source, whole, target = (tmp_path / name for name in ("in.parquet", "whole.parquet", "out.parquet"))
+    write_points(source, 30_000)
+    assign_points(source, whole, GridIndex(squares()))
+    words = ("assign", str(source), str(target), "--grids", str(grids_file))
+    with subprocess.Popen([sys.executable, "-c", SMALL_PARTS, *words], stderr=subprocess.DEVNULL) as command:
+        while not (finished := list(tmp_path.glob(".out.parquet.parts/*-out.parquet.json"))):
+            assert command.poll() is None
+            time.sleep(0.01)
+        command.kill()
+    assert command.returncode == -signal.SIGKILL
+    assert not target.exists()
+
+    assert run(monkeypatch, *words[1:]) == 0
+    done_before = re.search(r"([0-9,]+) rows had been placed before", capsys.readouterr().err)
+    assert done_before is not None
+    assert int(done_before[1].replace(",", "")) >= 200 * len(finished)
+    assert target.read_bytes() == whole.read_bytes()

@@ -4,7 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from gis_grid.assigning import Assigned, assign_points, refuse_same_file
 from gis_grid.cli.options import Dask, cluster_of, err, out
@@ -56,7 +65,8 @@ def assign(
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TaskProgressColumn(show_speed=True),
+            TaskProgressColumn(),
+            RateColumn("B" if ".csv" in source.name.casefold() else " rows"),
             TimeRemainingColumn(),
         )
         with cluster_of(dask) as cluster, Progress(*columns, console=err, transient=True) as progress:
@@ -76,6 +86,19 @@ def assign(
     except OSError as error:
         raise InvalidInput(f"{error.filename or target}: {error.strerror or error}") from error
     _print(assigned, target)
+
+
+class RateColumn(ProgressColumn):
+    """How many of a unit are done a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Rate of a task in millions, nothing before it is known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed / 1e6:.1f} M{self._unit}/s")
 
 
 def _print(assigned: Assigned, target: Path) -> None:

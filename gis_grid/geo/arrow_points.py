@@ -28,6 +28,7 @@ from gis_grid.geo.point_batches import (
     Span,
     UnclearColumns,
     UnreadablePoints,
+    categorical,
     coordinate_columns,
     numbers_of_texts,
     refuse_result_columns,
@@ -293,14 +294,24 @@ def _floats(column: Any) -> Floats:
 def _with_results(table: Table, placements: pd.DataFrame, types: tuple[Any, ...]) -> Table:
     for name, kind in zip(RESULT_COLUMNS, types, strict=True):
         column = placements[RESULT_COLUMNS[name]]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            values = pa.DictionaryArray.from_pandas(column.array)
-        elif column.isna().all():
-            values = pa.nulls(len(column), pa.string() if pa.types.is_string(kind) else kind)
-        else:
-            values = pa.array(column, kind, from_pandas=True)
+        values = _numbers(column) if pa.types.is_floating(kind) else _texts(categorical(column))
         table = table.append_column(pa.field(name, kind), values.cast(kind))
     return table
+
+
+def _numbers(column: pd.Series) -> Table:
+    numbers = column.to_numpy(dtype=np.float64)
+    is_none = np.isnan(numbers)
+    return pa.array(numbers, mask=is_none if is_none.any() else None)
+
+
+def _texts(column: pd.Categorical) -> Table:
+    if not len(column.categories):
+        return pa.nulls(len(column), pa.string())
+    codes = np.asarray(column.codes, dtype=np.int32)
+    is_none = codes < 0
+    indices = pa.array(codes, mask=is_none if is_none.any() else None)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(column.categories, pa.string()))
 
 
 def _leaves(schema: Any) -> list[str]:

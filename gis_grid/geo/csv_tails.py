@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gis_grid.geo.csv_scanning import Bytes, Ints
-from gis_grid.geo.point_batches import RESULT_COLUMNS
+from gis_grid.geo.point_batches import RESULT_COLUMNS, categorical
 
 _UNKNOWN = -1
 
@@ -54,21 +54,25 @@ class Tails:
 
     def of(self, placements: pd.DataFrame) -> RowTails:
         """Tails of placed rows."""
-        codes, methods = (_categorical(placements[RESULT_COLUMNS[name]]) for name in ("grid_code", "method"))
+        names = ("grid_code", "method", "refusal_reason")
+        codes, methods, reasons = (categorical(placements[RESULT_COLUMNS[name]]) for name in names)
         distances_m = placements[RESULT_COLUMNS["distance_m"]].to_numpy(dtype=np.float64)
-        reasons = placements[RESULT_COLUMNS["refusal_reason"]].to_numpy(dtype=object)
         self._know(codes.categories, methods.categories)
         n_methods = len(methods.categories) + 1
         is_far = np.isnan(distances_m)
         key = 2 * ((codes.codes.astype(np.int64) + 1) * n_methods + methods.codes + 1) + is_far
-        is_common = (is_far | (distances_m == 0)) & pd.isna(reasons)
+        is_common = (is_far | (distances_m == 0)) & (reasons.codes < 0)
         tail_of = np.empty(len(key), np.int64)
         tail_of[is_common] = self._number_of[key[is_common]]
-        texts = [np.array([*kind.categories, None], dtype=object) for kind in (codes, methods)]  # -1 is the last
+        texts = [
+            np.array([*kind.categories, None], dtype=object) for kind in (codes, methods, reasons)
+        ]  # -1 is the last
 
         def bytes_of(row: int) -> bytes:
-            code, method = texts[0][codes.codes[row]], texts[1][methods.codes[row]]
-            return self._bytes(code, method, float(distances_m[row]), reasons[row])
+            code, method, reason = (
+                text[kind.codes[row]] for text, kind in zip(texts, (codes, methods, reasons), strict=True)
+            )
+            return self._bytes(code, method, float(distances_m[row]), reason)
 
         new = np.flatnonzero(is_common)[tail_of[is_common] == _UNKNOWN]
         for row in new.tolist():
@@ -99,10 +103,6 @@ class Tails:
             return ""
         needs_quotes = any(mark in text for mark in (self._delimiter, '"', "\n", "\r"))
         return '"' + text.replace('"', '""') + '"' if needs_quotes else text
-
-
-def _categorical(column: pd.Series) -> pd.Categorical:
-    return column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
 
 
 def _joined(tails: list[bytes]) -> tuple[Bytes, Ints]:

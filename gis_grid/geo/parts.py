@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -93,7 +93,8 @@ def parts_of(target: Path, work: Note, join: Callable[[Sequence[Path], Path], No
         parts = _found(folder, work)
         yield parts
         with whole_file(target) as path:
-            join(parts.paths(), path)
+            if not _is_named(parts.paths(), path):
+                join(parts.paths(), path)
     except Exception:  # an interrupt or a kill leaves the parts
         shutil.rmtree(folder)
         raise
@@ -116,12 +117,19 @@ def _found(folder: Path, work: Note) -> Parts:
     return Parts(folder, [])
 
 
+def _is_named(parts: Sequence[Path], path: Path) -> bool:
+    """Give a single part a second name, which costs nothing; False where there are several, or no such names."""
+    if len(parts) != 1:
+        return False
+    try:
+        path.hardlink_to(parts[0])
+    except OSError:
+        return False
+    return True
+
+
 def join_bytes(parts: Sequence[Path], path: Path) -> None:
-    """Write the bytes of `parts`, in order, to a new file; a single one only gets a second name."""
-    if len(parts) == 1:
-        with suppress(OSError):  # a file system without links
-            path.hardlink_to(parts[0])
-            return
+    """Write the bytes of `parts`, in order, to a new file."""
     with path.open("xb") as out:
         for part in parts:
             with part.open("rb") as file:

@@ -275,7 +275,11 @@ class GridIndex:
         _check_metres("snap_m", snap_m, MAX_SNAP_M)
         ranks, is_edge = self.lattice.place_with_edges(x, y, threads=threads)
         methods, distances_m = is_edge.astype(np.uint8), np.zeros(x.shape)
-        odd = np.flatnonzero((ranks == _NOWHERE) | ~(np.abs(x) <= 180) | ~(np.abs(y) <= 90))
+        is_odd = ranks == _NOWHERE
+        min_x, min_y, max_x, max_y = self.bounds
+        if min(min_x + 180, 180 - max_x, min_y + 90, 90 - max_y) < 0:  # only then a point in a grid may be no place
+            is_odd |= ~(np.abs(x) <= 180) | ~(np.abs(y) <= 90)
+        odd = np.flatnonzero(is_odd)
         fits = (np.abs(x[odd]) <= 180) & (np.abs(y[odd]) <= 90)
         loose, refused = odd[fits], odd[~fits]
         ranks[loose], distances_m[loose] = self._snap(x[loose], y[loose], snap_m)

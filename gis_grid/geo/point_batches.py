@@ -112,6 +112,11 @@ class PointFile(Protocol):
         """Write the parts of a result to one new file."""
 
 
+def categorical(column: pd.Series) -> pd.Categorical:
+    """Texts of a column of placements as positions of the distinct ones, -1 for none."""
+    return column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
+
+
 def coordinate_columns(names: Sequence[str], lon: str | None, lat: str | None) -> tuple[int, int]:
     """Positions of the longitude and latitude columns.
 
