@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gis_grid.city import City
