@@ -5,20 +5,17 @@ What came in goes out untouched: CSV records keep their bytes, Parquet and GeoPa
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyogrio
 
 from gis_grid.geo.arrow_points import GeoPackagePoints, ParquetPoints
-from gis_grid.geo.csv_points import CsvPoints
 from gis_grid.geo.point_batches import PointFile, UnclearColumns, UnreadablePoints
 
-_FORMS: dict[str, type[CsvPoints] | type[ParquetPoints] | type[GeoPackagePoints]] = {
-    ".csv": CsvPoints,
-    ".csv.gz": CsvPoints,
-    ".parquet": ParquetPoints,
-    ".geoparquet": ParquetPoints,
-    ".gpkg": GeoPackagePoints,
-}
+if TYPE_CHECKING:
+    from gis_grid.geo.csv_points import CsvPoints
+
+Form = type["CsvPoints"] | type[ParquetPoints] | type[GeoPackagePoints]
 
 
 def open_points(source: Path, target: Path, *, lon: str | None = None, lat: str | None = None) -> PointFile:
@@ -51,9 +48,19 @@ def open_points(source: Path, target: Path, *, lon: str | None = None, lat: str 
         raise UnreadablePoints(f"{source.name}: {error}") from None
 
 
-def _form_of(path: Path) -> type[CsvPoints] | type[ParquetPoints] | type[GeoPackagePoints]:
+def _form_of(path: Path) -> Form:
+    # Compiled kernels take a second to import, which a command that only shows its help need not wait for.
+    from gis_grid.geo.csv_points import CsvPoints  # noqa: PLC0415
+
+    forms: dict[str, Form] = {
+        ".csv": CsvPoints,
+        ".csv.gz": CsvPoints,
+        ".parquet": ParquetPoints,
+        ".geoparquet": ParquetPoints,
+        ".gpkg": GeoPackagePoints,
+    }
     name = path.name.casefold()
-    for suffix, form in _FORMS.items():
+    for suffix, form in forms.items():
         if name.endswith(suffix):
             return form
-    raise UnreadablePoints(f"{path.name}: expected a name ending in {', '.join(_FORMS)}")
+    raise UnreadablePoints(f"{path.name}: expected a name ending in {', '.join(forms)}")
