@@ -13,6 +13,7 @@ from api.case_stream import CaseStream
 from api.limits import Limits
 from api.proxies import TrustedProxies
 from api.routers import (
+    accountability,
     assessment,
     blind_spots,
     bulletin,
@@ -71,6 +72,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         notices,
         bulletin,
         assessment,
+        accountability,
         exchange,
         events,
         openness,

@@ -18,7 +18,7 @@ from gis_grid.case_state import CaseEvent
 from gis_grid.database import Base, sql
 from gis_grid.dated import one_of
 from gis_grid.errors import NotFound
-from gis_grid.exchange_peers import PEERS, PeerName
+from gis_grid.exchange_peers import PEERS, WEBHOOK, PeerName, ReceiverName
 from gis_grid.reports import Report
 
 # The steps of a case that whoever sent it is told of, by what became of it.
@@ -30,6 +30,7 @@ class MessageKind(StrEnum):
 
     REQUEST = "request"  # somebody's request, for the other side to deal with
     RESULT = "result"  # what became of a request of the other side
+    ACT = "act"  # an act of supervision, for a webhook
 
 
 class MessageState(StrEnum):
@@ -77,7 +78,7 @@ class ExchangeMessage(Base):
     error: Mapped[str | None]
 
     __table_args__ = (
-        sa.CheckConstraint(one_of("peer", PEERS), name="peer"),
+        sa.CheckConstraint(one_of("peer", (*PEERS, WEBHOOK)), name="peer"),
         sa.CheckConstraint(one_of("kind", MessageKind), name="kind"),
         sa.CheckConstraint(one_of("state", MessageState), name="state"),
         sa.CheckConstraint("(state = 'pending') = (answered_at is null)", name="answered"),
@@ -117,7 +118,7 @@ class ExchangeReceipt(Base):
 
     __table_args__ = (
         sa.CheckConstraint(one_of("peer", PEERS), name="peer"),
-        sa.CheckConstraint(one_of("kind", MessageKind), name="kind"),
+        sa.CheckConstraint(one_of("kind", (MessageKind.REQUEST, MessageKind.RESULT)), name="kind"),
         sa.CheckConstraint(one_of("state", FINAL), name="state"),
         sa.Index("ix_exchange_receipts_sent_at", "peer", "sent_at", "message_id"),
     )
@@ -133,7 +134,7 @@ def checked_peer(name: str) -> PeerName:
 
 def enqueue(
     session: Session,
-    peer: PeerName,
+    peer: ReceiverName,
     kind: MessageKind,
     content: Mapping[str, Any],
     *,

@@ -8,6 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 PeerName = Literal["110", "12345"]
 PEERS: tuple[PeerName, ...] = ("110", "12345")
+# Takes messages and sends none.
+ReceiverName = Literal["110", "12345", "webhook"]
+WEBHOOK: Literal["webhook"] = "webhook"
 KEY_CHARS = 32
 
 

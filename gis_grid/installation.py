@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
+    accountability,
     exchange,
     hotline,
     joint_operations,

@@ -12,6 +12,7 @@ def install(app: "FastAPI") -> None:
     from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
 
     from api.pages import (  # noqa: PLC0415
+        accountability,
         assessment,
         bulletin,
         case_board,
@@ -30,8 +31,8 @@ def install(app: "FastAPI") -> None:
 
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
-    own = (territory, report, sheets, case_board, case_page, hotline, notices, bulletin, assessment, sign_in, staff)
-    for module in own:
+    ground, cases = (territory, report, sheets), (case_board, case_page, hotline)
+    for module in (*ground, *cases, notices, bulletin, assessment, accountability, sign_in, staff):
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))

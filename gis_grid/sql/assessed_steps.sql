@@ -139,3 +139,4 @@ join lateral (
     order by log.seq desc
     limit 1
 ) as ground on true
+where counted.case_id not in (select id from drill_cases)

@@ -32,6 +32,7 @@ P = Permission
 
 ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/"): P.SEE_PUBLIC,
+    ("GET", "/accountability"): P.REFER,
     ("GET", "/areas/{code}"): P.SEE_PUBLIC,
     ("GET", "/assessment"): P.SEE_ASSESSMENT,
     ("GET", "/assessment/of"): P.SEE_ASSESSMENT,
@@ -56,6 +57,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/sign-in"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
+    ("GET", "/api/v1/accountability/proposals"): P.REFER,
+    ("GET", "/api/v1/accountability/referrals"): P.REFER,
     ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/assessment"): P.SEE_ASSESSMENT,
     ("GET", "/api/v1/assessment/rows"): P.SEE_ASSESSMENT,
@@ -86,6 +89,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/tracks"): P.READ_TRACKS,
     ("GET", "/api/v1/units"): P.SEE_PUBLIC,
     ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
+    ("POST", "/accountability"): P.REFER,
+    ("POST", "/api/v1/accountability/referrals"): P.REFER,
     ("POST", "/cases/waiting/{report_id}"): P.ACCEPT,
     ("POST", "/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/cases"): P.ACCEPT,
@@ -120,6 +125,7 @@ ALLOWED: dict[Permission, set[Role]] = {
     P.ACCEPT: {Role.OPERATOR, Role.GRID_MANAGER},
     P.DISPATCH: {Role.DISPATCHER},
     P.TAKE: {Role.PATROLLER, Role.GRID_MANAGER, Role.HANDLER},
+    P.REFER: {Role.SUPERVISOR},
     P.TRANSFER: {Role.GRID_MANAGER, Role.DISPATCHER, Role.SUPERVISOR},
 }
 # Open to who holds the permission anywhere; what is out of their scope is left out of the answer or shown as the public.
@@ -138,6 +144,11 @@ LISTS = {
     ("POST", "/notices/read"),
     ("GET", "/bulletin"),
     ("GET", "/assessment"),
+    ("GET", "/accountability"),
+    ("POST", "/accountability"),
+    ("GET", "/api/v1/accountability/proposals"),
+    ("GET", "/api/v1/accountability/referrals"),
+    ("POST", "/api/v1/accountability/referrals"),
 }
 # For those whose role counts everywhere: what lies in no grid, and what other systems send for the whole district.
 WHOLE = ("/staff/unplaced", "/api/v1/exchange/")
@@ -146,7 +157,7 @@ STEPS = {("POST", "/api/v1/cases/{case}/steps"): P.TAKE, ("POST", "/cases/{case}
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
 SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.TRANSFER}
-SCOPED |= {P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT}
+SCOPED |= {P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT, P.REFER}
 POINT = {"lon": 121.4005, "lat": 31.1022}
 SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
 QUERIES: dict[str, dict[str, Any]] = {
@@ -156,10 +167,12 @@ QUERIES: dict[str, dict[str, Any]] = {
     "/api/v1/assessment": {"month": "2026-03"},
     "/api/v1/assessment/rows": {"month": "2026-03", "by": "grid", "key": GRID},
     "/assessment/of": {"month": "2026-03", "by": "grid", "key": GRID},
+    "/api/v1/accountability/proposals": {"since": "2026-03-01", "until": "2026-03-31"},
     "/api/v1/bulletin": {"since": "2026-03-01", "until": "2026-03-31"},
 }
 QUERIES |= {f"/api/v1/exchange/{{peer}}/{what}": {"day": "2026-03-02"} for what in ("balance", "differences")}
 TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
+REFERRED = {"unit": "x", "cause": "红灯超时", "legal_duty": "x", "adverse_effect": "x"}
 ANYWHERE = {P.SEND_TRACK}  # wherever the role counts
 CHUNK = {"track": "t", "sequence": 0, "epoch_s": [NOW.timestamp()], "lon": [121.4005], "lat": [31.1022]}
 
@@ -223,6 +236,8 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         },
         "/api/v1/sign-in": {"json": {"login": "nobody", "password": "wrong"}},
         "/api/v1/tracks": {"json": {"chunks": [CHUNK]}},
+        "/accountability": {"data": REFERRED | {"evidence": "9#1"}},
+        "/api/v1/accountability/referrals": {"json": REFERRED | {"evidence": [{"case": "9", "seq": 1}]}},
         "/notices/read": {"data": {"notice": "1"}},
         "/staff/unplaced/{report_id}": {"data": {"grid_code": GRID, "reason": "x"}},
     }
