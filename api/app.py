@@ -36,6 +36,7 @@ from api.routers import (
     units,
 )
 from gis_grid import __version__
+from gis_grid.assessment import KeptCounts
 from gis_grid.installation import Installation, utc_now
 
 DESCRIPTION = """\
@@ -61,6 +62,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     app.state.clock = clock
     app.state.places = asyncio.Semaphore(AT_ONCE)
     app.state.blind_spots = blind_spots.Found()
+    app.state.kept_counts = KeptCounts()
     app.state.case_stream = CaseStream(installation.engine)
     for module in (
         locate,

@@ -143,22 +143,55 @@ def enqueue(
     case_id: int | None = None,
 ) -> ExchangeMessage:
     """Put a message into the outbox; it is sent once the caller's transaction is committed, and never without it."""
-    id_ = uuid.uuid4()
-    body = json.dumps({"id": str(id_), "kind": kind, "sent_at": now.isoformat(), **content}, ensure_ascii=False)
     message = ExchangeMessage(
-        id=id_,
-        peer=peer,
-        kind=kind.value,
-        report_id=report_id,
-        case_id=case_id,
-        body=body,
-        created_at=now,
-        next_try_at=now,
-        state=MessageState.PENDING.value,
+        **message_row(peer, kind, content, now=now, report_id=report_id, case_id=case_id),
     )
     session.add(message)
     session.flush()
     return message
+
+
+def message_row(
+    peer: ReceiverName,
+    kind: MessageKind,
+    content: Mapping[str, Any],
+    *,
+    now: datetime,
+    report_id: uuid.UUID | None = None,
+    case_id: int | None = None,
+) -> dict[str, Any]:
+    """A message for the outbox, as a row: to be inserted in the transaction that has it to tell."""
+    id_ = uuid.uuid4()
+    body = json.dumps({"id": str(id_), "kind": kind, "sent_at": now.isoformat(), **content}, ensure_ascii=False)
+    return {
+        "id": id_,
+        "peer": peer,
+        "kind": kind.value,
+        "report_id": report_id,
+        "case_id": case_id,
+        "body": body,
+        "created_at": now,
+        "next_try_at": now,
+        "state": MessageState.PENDING.value,
+    }
+
+
+def act_content(reference: str, event: CaseEvent, *, is_synthetic: bool) -> dict[str, Any]:
+    """What a webhook is told of an act of supervision: units and posts, nobody's name, and no words about the case."""
+    cause = event.changed["issued"][-1]
+    return {
+        "case": reference,
+        "seq": event.seq,
+        "act": event.said["act"],
+        "clock": cause["clock"],
+        "started_at": cause["started_at"],
+        "fell_due_at": event.said.get("fell_due_at"),
+        "issued_at": event.at.isoformat(),
+        "stage": event.after.value,
+        "unit": event.unit,
+        "told": [{"unit": one["unit"], "post": one["post"]} for one in event.said["told"]],
+        "is_synthetic": is_synthetic,
+    }
 
 
 def request_content(

@@ -116,7 +116,7 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         migrate(owner)
         owner.dispose()
         engine = connect(url)
-        factory = sessions(engine)
+        factory = sessions(engine, tells_webhook=settings.webhook is not None)
         with factory.begin() as session:
             _claim(session, city)
             load_event_types(session, city.event_types)

@@ -2,18 +2,19 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gis_grid.exchange_peers import Peer, PeerName
+from gis_grid.exchange_peers import WEBHOOK, Peer, PeerName, ReceiverName, Webhook
 
 
 def _split(given: object) -> object:
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -40,6 +41,10 @@ class Settings(BaseSettings):
         How many passwords one address may try.
     exchange_peers
         JSON, name → url, key and perhaps token, of those that cases are exchanged with: 110, 12345.
+    webhook
+        JSON, url, key and perhaps token, of whoever is told of acts of supervision.
+    webhook_hosts
+        Names, with commas between, of the hosts that `webhook` may be on.
     """
 
     model_config = SettingsConfigDict(env_prefix="GIS_GRID_")
@@ -53,3 +58,21 @@ class Settings(BaseSettings):
     anonymous_reports_per_hour: int = 30
     sign_ins_per_quarter_hour: int = 20
     exchange_peers: dict[PeerName, Peer] = {}
+    webhook: Webhook | None = None
+    webhook_hosts: Names = ()
+
+    @model_validator(mode="after")
+    def _webhook_is_allowed(self) -> Self:
+        allowed = [name.lower().rstrip(".") for name in self.webhook_hosts]
+        if self.webhook is not None and self.webhook.host not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise ValueError(
+                f"webhook: host {self.webhook.host} is not in GIS_GRID_WEBHOOK_HOSTS, which allows {known}"
+            )
+        return self
+
+    @property
+    def receivers(self) -> dict[ReceiverName, Peer]:
+        """Whom messages are sent to, by name."""
+        peers: dict[ReceiverName, Peer] = dict(self.exchange_peers.items())
+        return peers if self.webhook is None else peers | {WEBHOOK: self.webhook}

@@ -14,6 +14,7 @@ def install(app: "FastAPI") -> None:
     from api.pages import (  # noqa: PLC0415
         accountability,
         assessment,
+        assessment_map,
         bulletin,
         case_board,
         case_page,
@@ -32,7 +33,7 @@ def install(app: "FastAPI") -> None:
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
     ground, cases = (territory, report, sheets), (case_board, case_page, hotline)
-    for module in (*ground, *cases, notices, bulletin, assessment, accountability, sign_in, staff):
+    for module in (*ground, *cases, notices, bulletin, assessment, assessment_map, accountability, sign_in, staff):
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))

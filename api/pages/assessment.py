@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from api.deps import InSession, Now, Plain, TheCity
+from api.deps import InSession, Now, Plain, TheCity, TheCounts
 from api.pages.figures import type_names
 from api.pages.rendering import page
 from api.pages.supervision_words import BY, INDICATOR_NAMES, LESS_IS_BETTER, MEASURES, RANKED
@@ -97,13 +97,14 @@ def ranking(
     session: InSession,
     city: TheCity,
     now: Now,
+    kept: TheCounts,
     month: Month = "",
     by: By = By.TOWN,
 ) -> HTMLResponse:
     """Scores and indicators of a month, the best score first."""
     demand_kind(caller, by)
-    period = _period(month, city, now)
-    whole = assess(session, period, by, now=now)
+    period = period_of(month, city, now)
+    whole = assess(session, period, by, now=now, kept=kept)
     seen = in_scope(session, caller, whole, now=now)
     rows = sorted(seen.rows, key=lambda row: (row.rank or len(seen.rows) + 1, row.key))
     return page(
@@ -132,6 +133,7 @@ def one(
     session: InSession,
     city: TheCity,
     now: Now,
+    kept: TheCounts,
     key: Key,
     month: Month = "",
     by: By = By.UNIT,
@@ -139,8 +141,8 @@ def one(
 ) -> HTMLResponse:
     """How the score of one area, unit, post or person came about, down to the rows of the log."""
     demand_rows(session, caller, by, key, now=now)
-    period = _period(month, city, now)
-    whole = assess(session, period, by, now=now)
+    period = period_of(month, city, now)
+    whole = assess(session, period, by, now=now, kept=kept)
     row = next((row for row in whole.rows if row.key == key), None)
     if row is None:
         raise NotFound(f"nothing was counted for {key[:60]!r} in {_text(period)}")
@@ -183,7 +185,8 @@ def _common(session: Session, request: Request, caller: Caller, period: Period, 
     }
 
 
-def _period(month: str, city: City, now: Any) -> Period:
+def period_of(month: str, city: City, now: Any) -> Period:
+    """The month that is asked for, this one where none is."""
     return Period.month(month or f"{now.astimezone(city.zone):%Y-%m}", city.zone)
 
 

@@ -25,13 +25,18 @@ with questioned as (
         and coalesce(over.at, :as_of) > asked.at + :answer_within
 ),
 moved as (
-    select case_id, seq, at, who, lag(unit) over (partition by case_id order by seq) as unit, action
-    from case_events
-    where at < :as_of and case_id in (
-        select case_id
+    select seen.case_id, log.*
+    from (
+        select distinct case_id
         from case_events
         where action in ('return', 'transfer') and at >= :since and at < :as_of
-    )
+    ) as seen
+    -- Case by case, or the whole log would be read.
+    cross join lateral (
+        select seq, at, who, lag(unit) over (order by seq) as unit, action
+        from case_events
+        where case_id = seen.case_id and at < :as_of
+    ) as log
 ),
 passed_round as (
     select
@@ -53,20 +58,24 @@ reworked as (
     select
         'reworked' as ground, case_id, unit, max(handled.who) as person, array_agg(failed.seq order by failed.seq) as seqs,
         max(failed.at) as at
-    from case_events as failed
+    from (
+        select distinct case_id
+        from case_events
+        where action = 'check' and said ->> 'result' = 'fail' and at >= :since and at < :as_of
+    ) as seen
+    cross join lateral (
+        select unit, seq, at
+        from case_events
+        where case_id = seen.case_id and action = 'check' and said ->> 'result' = 'fail' and at < :as_of
+        offset 0
+    ) as failed
     left join lateral (
         select who
         from case_events as handle
-        where handle.case_id = failed.case_id and handle.seq < failed.seq and handle.action = 'handle'
+        where handle.case_id = seen.case_id and handle.seq < failed.seq and handle.action = 'handle'
         order by handle.seq desc
         limit 1
     ) as handled on true
-    where failed.action = 'check' and failed.said ->> 'result' = 'fail' and failed.at < :as_of
-        and failed.case_id in (
-            select case_id
-            from case_events
-            where action = 'check' and said ->> 'result' = 'fail' and at >= :since and at < :as_of
-        )
     group by case_id, unit
     having count(*) >= :reworks and max(failed.at) >= :since
 )

@@ -57,6 +57,7 @@ def run(path: Path, folder: Path) -> str:
         ("1-incident-heat", "grid_code"),
         ("2-blind-spots", "km² seen"),
         ("3-quality-of-a-grid-file", "1002 grids, no fault found"),
+        ("4-assessment", "grids assessed; synthetic cases"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning:zmq", "ignore:.*migrated to use.*")
@@ -77,5 +78,5 @@ def test_the_blind_spot_notebook_runs_on_demo_tracks_where_there_are_no_real_one
 def test_notebooks_are_stored_without_outputs() -> None:
     books = [nbformat.read(path, as_version=4) for path in NOTEBOOKS.glob("*.ipynb")]
 
-    assert len(books) == 3
+    assert len(books) == 4
     assert not [cell for book in books for cell in book.cells if cell.get("outputs") or cell.get("execution_count")]
