@@ -20,7 +20,7 @@ from cases import _recorded
 from sqlalchemy.orm import Session
 
 from gis_grid.accountability import proposals
-from gis_grid.assessment import By, assess, log_rows
+from gis_grid.assessment import By, assess, count, log_rows
 from gis_grid.bulletin import red_cases
 from gis_grid.installation import Installation, open_installation, utc_now
 from gis_grid.notices import Notice
@@ -30,7 +30,7 @@ from gis_grid.settings import Settings
 from gis_grid.supervision import count_unread
 from gis_grid.sweeping import sweep_all
 
-RUNS = 3
+RUNS = 2
 
 
 def main() -> None:
@@ -69,19 +69,21 @@ def _ask(installation: Installation, now: datetime, *, with_plans: bool) -> None
 
 def _questions(installation: Installation, month: Period, now: datetime) -> dict[str, Callable[[Session], Any]]:
     with installation.sessions() as session:
+        # The first count reads the month from the disk.
         unit = max(
-            assess(session, month, By.UNIT, now=now).rows, key=lambda row: sum(c.due for c in row.counts.values())
+            count(session, month, By.UNIT, now=now).items(), key=lambda row: sum(one.due for one in row[1].values())
         )
         station = session.scalar(sa.text("select unit_code from notices group by 1 order by count(*) desc limit 1"))
     caller = Caller("user:x", (Grant(Role.HANDLER, Scope(ScopeKind.UNIT, station or "ws-x")),))
     asked: dict[str, Callable[[Session], Any]] = {
         "bulletin": lambda session: red_cases(session, month, now=now).runs,
         "proposals of accountability": lambda session: proposals(session, month, now=now),
-        "log rows of the busiest unit": lambda session: log_rows(session, month, By.UNIT, unit.key, now=now, limit=500),
+        "log rows of the busiest unit": lambda session: log_rows(session, month, By.UNIT, unit[0], now=now, limit=500),
         "a unit's unread notices, counted to 100": lambda session: range(count_unread(session, caller, now=now)),
     }
-    for by in By:
-        asked[f"assessment by {by}, three months"] = lambda session, by=by: assess(session, month, by, now=now).rows
+    for by in (By.UNIT, By.TOWN, By.GRID, By.POST):
+        asked[f"indicators of one month by {by}"] = lambda session, by=by: count(session, month, by, now=now)
+    asked["assessment by unit with both comparisons"] = lambda session: assess(session, month, By.UNIT, now=now).rows
     return asked
 
 

@@ -172,15 +172,10 @@ def _demand_direction(by: Unit, of: Unit, direction: Direction) -> None:
 
 def matrix(session: Session, month: str, direction: Direction, *, at: datetime) -> dict[tuple[str, str], Evaluated]:
     """What each unit thinks of each other in a month, by (who evaluates, who is evaluated); the last word of each."""
-    last = (
-        sa.select(Evaluation)
-        .distinct(Evaluation.by_unit, Evaluation.of_unit, Evaluation.criterion)
-        .where(Evaluation.month == month, Evaluation.direction == direction.value)
-        .order_by(Evaluation.by_unit, Evaluation.of_unit, Evaluation.criterion, Evaluation.id.desc())
-    )
+    said = sa.select(Evaluation).where(Evaluation.month == month, Evaluation.direction == direction.value)
     weights = criteria_at(session, at=at)[direction]
     given: dict[tuple[str, str], dict[str, float]] = {}
-    for row in session.scalars(last):
+    for row in session.scalars(said.order_by(Evaluation.id)):
         if row.criterion in weights:
             given.setdefault((row.by_unit, row.of_unit), {})[row.criterion] = float(row.points)
     return {pair: Evaluated(_weighted(points, weights), points) for pair, points in given.items()}

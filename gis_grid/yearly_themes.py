@@ -43,11 +43,6 @@ def theme_of(session: Session, year: int, *, at: datetime) -> YearlyTheme | None
     return session.scalar(query)
 
 
-def is_of(theme: YearlyTheme, event_type: str) -> bool:
-    """Whether a case of an event type belongs to a theme: the type itself is named, or its class."""
-    return any(event_type == code or event_type[:3] == code for code in theme.event_types)
-
-
 def read_themes(path: Path, *, zone: ZoneInfo) -> Numbered:
     """The themes of a file with the columns of `THEME_COLUMNS`; `event_types` names several with `|` between.
 

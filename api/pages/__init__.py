@@ -18,6 +18,7 @@ def install(app: "FastAPI") -> None:
         bulletin,
         case_board,
         case_page,
+        evaluations,
         faults,
         hotline,
         notices,
@@ -33,7 +34,8 @@ def install(app: "FastAPI") -> None:
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
     ground, cases = (territory, report, sheets), (case_board, case_page, hotline)
-    for module in (*ground, *cases, notices, bulletin, assessment, assessment_map, accountability, sign_in, staff):
+    supervision = (notices, bulletin, assessment, assessment_map, evaluations, accountability)
+    for module in (*ground, *cases, *supervision, sign_in, staff):
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))

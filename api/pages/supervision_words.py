@@ -3,6 +3,7 @@
 from api.pages.words import message
 from gis_grid.accountability import Cause, Ground
 from gis_grid.assessment import By
+from gis_grid.evaluations import Direction
 from gis_grid.indicators import INDICATORS, Measure
 
 BY = {
@@ -60,4 +61,9 @@ CAUSES = {
     Cause.DELAYED: message("工作延误"),
     Cause.SHIRKED: message("推诿扯皮"),
     Cause.PERFUNCTORY: message("敷衍塞责"),
+}
+DIRECTIONS = {
+    Direction.DISTRICT_TO_TOWN: message("区评街镇"),
+    Direction.TOWN_TO_STATIONED: message("街镇评派驻单位"),
+    Direction.TOWN_TO_DEPARTMENT: message("街镇评职能部门"),
 }
