@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from gis_grid.accountability import proposals
 from gis_grid.assessment import By, assess, count, log_rows
 from gis_grid.bulletin import red_cases
+from gis_grid.indicators import Measure
 from gis_grid.installation import Installation, open_installation, utc_now
 from gis_grid.notices import Notice
 from gis_grid.periods import Period
@@ -78,7 +79,9 @@ def _questions(installation: Installation, month: Period, now: datetime) -> dict
     asked: dict[str, Callable[[Session], Any]] = {
         "bulletin": lambda session: red_cases(session, month, now=now).runs,
         "proposals of accountability": lambda session: proposals(session, month, now=now),
-        "log rows of the busiest unit": lambda session: log_rows(session, month, By.UNIT, unit[0], now=now, limit=500),
+        "log rows of the busiest unit, cases due to close": lambda session: log_rows(
+            session, month, By.UNIT, unit[0], measure=Measure.CLOSE, now=now, limit=500
+        ),
         "a unit's unread notices, counted to 100": lambda session: range(count_unread(session, caller, now=now)),
     }
     for by in (By.UNIT, By.TOWN, By.GRID, By.POST):

@@ -232,9 +232,8 @@ def log_rows(
         .order_by(facts.c.measure, facts.c.case_id, facts.c.seq)
         .limit(limit)
     )
-    if measure is not None:
-        query = query.where(facts.c.measure == measure.value)
-    return [LogRow(Measure(row[0]), *row[1:]) for row in session.execute(query, _window(period, now))]
+    asked = _window(period, now) | ({"measures": [measure.value]} if measure is not None else {})
+    return [LogRow(Measure(row[0]), *row[1:]) for row in session.execute(query, asked)]
 
 
 def _facts(by: By) -> tuple[sa.Subquery, Any, sa.ColumnElement[Any]]:
@@ -282,7 +281,7 @@ def has_synthetic(session: Session, period: Period, *, now: datetime) -> bool:
 def _window(period: Period, now: datetime) -> dict[str, Any]:
     as_of = min(period.until, now)
     texts = {"since_text": f"{period.since:%Y-%m-%dT%H:%M:%S}", "until_text": f"{period.until:%Y-%m-%dT%H:%M:%S}"}
-    return {"since": period.since, "as_of": as_of, **texts}
+    return {"since": period.since, "as_of": as_of, "measures": [each.value for each in Measure], **texts}
 
 
 def _names(session: Session, by: By, found: Iterable[str], *, at: datetime) -> dict[str, str]:

@@ -1,5 +1,6 @@
 -- A row is one thing that is counted in a period: what it is counted for, whether it was done and in time, by whom, and
--- the step of the case's log that says so. Only the log is read, as it stood at :as_of, so a month keeps its figures.
+-- the step of the case's log that says so. Only the log is read, as it stood at :as_of, so a month keeps its figures;
+-- and of it only what :measures ask for.
 with month as materialized (
     -- Read once: the index by time is coarse, and several measures are counted out of the same steps.
     select
@@ -13,10 +14,12 @@ due as (
     select case_id, seq, at, after, unit, 'whole' as clock, changed -> 'whole' as run
     from case_events
     where changed -> 'whole' ->> 'red_at' >= :since_text and changed -> 'whole' ->> 'red_at' < :until_text
+        and 'close' = any(:measures)
     union all
     select case_id, seq, at, after, unit, 'step', changed -> 'step'
     from case_events
     where changed -> 'step' ->> 'red_at' >= :since_text and changed -> 'step' ->> 'red_at' < :until_text
+        and array['take', 'handle', 'check', 'answer'] && :measures
 ),
 runs as (
     select
@@ -69,17 +72,17 @@ counted as (
         filed.at is not null as is_in_time, null as unit, accepted.who
     from month as accepted
     left join month as filed on filed.case_id = accepted.case_id and filed.action = 'file'
-    where accepted.action = 'accept'
+    where accepted.action = 'accept' and 'file' = any(:measures)
     union all
     select
         'dispatch', case_id, seq, next_action is distinct from 'return' and next_action is distinct from 'transfer',
         next_action is distinct from 'return' and next_action is distinct from 'transfer', from_unit, who
     from received
-    where action = 'dispatch' and at >= :since
+    where action = 'dispatch' and at >= :since and 'dispatch' = any(:measures)
     union all
     select 'return', case_id, seq, coalesce(next_action = 'return', false), false, unit, null
     from received
-    where action in ('dispatch', 'rule_finally', 'transfer') and at >= :since
+    where action in ('dispatch', 'rule_finally', 'transfer') and at >= :since and 'return' = any(:measures)
     union all
     select
         measure, case_id, coalesce(over_seq, seq), coalesce(over_by = measure, false) or is_refused,
@@ -87,7 +90,7 @@ counted as (
         case when measure in ('handle', 'take') then unit end,
         case when over_by = measure then over_who end
     from (select *, measure = 'take' and coalesce(over_by = 'return', false) as is_refused from steps) as steps
-    where measure is not null and (over_by = measure or is_refused or over_at is null or over_at >= red_at)
+    where measure = any(:measures) and (over_by = measure or is_refused or over_at is null or over_at >= red_at)
     union all
     select
         'close', runs.case_id, last.seq, last.after = 'closed', last.after = 'closed' and last.at < runs.red_at,
@@ -118,14 +121,15 @@ counted as (
     ) as handled
     left join (select distinct case_id from month where action = 'check' and result = 'fail') as failed
         on failed.case_id = handled.case_id
+    where 'rework' = any(:measures)
     union all
     select 'pass', case_id, seq, result = 'pass', false, unit, null
     from month
-    where action = 'check'
+    where action = 'check' and 'pass' = any(:measures)
     union all
     select 'satisfy', case_id, seq, satisfaction in ('满意', '基本满意'), false, unit, null
     from month
-    where action = 'answer' and satisfaction <> '未表态'
+    where action = 'answer' and satisfaction <> '未表态' and 'satisfy' = any(:measures)
 ),
 -- Each case once: a case is counted for several things.
 grounds as materialized (
