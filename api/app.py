@@ -13,10 +13,12 @@ from api.case_stream import CaseStream
 from api.limits import Limits
 from api.proxies import TrustedProxies
 from api.routers import (
+    accountability,
     assessment,
     blind_spots,
     bulletin,
     cases,
+    evaluations,
     event_types,
     events,
     exchange,
@@ -36,6 +38,7 @@ from api.routers import (
 )
 from api.spots import Found
 from gis_grid import __version__
+from gis_grid.assessment import KeptCounts
 from gis_grid.installation import Installation, utc_now
 
 DESCRIPTION = """\
@@ -64,6 +67,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     app.state.outline = tracks.Outline()
     app.state.public_bulletins = openness.Bulletins()
     app.state.seen_again = {}
+    app.state.kept_counts = KeptCounts()
     app.state.case_stream = CaseStream(installation.engine)
     for module in (
         locate,
@@ -75,6 +79,8 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         notices,
         bulletin,
         assessment,
+        accountability,
+        evaluations,
         exchange,
         events,
         openness,

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from api.errors import SignInNeeded
 from api.same_site import SAFE, form_token_sent, is_from_our_page, is_same
 from gis_grid.accounts import KEY_PREFIX, caller_of_key
+from gis_grid.assessment import KeptCounts
 from gis_grid.city import City
 from gis_grid.database import By
 from gis_grid.errors import Forbidden
@@ -78,6 +79,12 @@ async def _address(request: Request) -> str:
     return address_key(request.client.host) if request.client else "unknown"
 
 
+def _kept_counts(request: Request) -> KeptCounts:
+    kept: KeptCounts = request.app.state.kept_counts
+    return kept
+
+
+TheCounts = Annotated[KeptCounts, Depends(_kept_counts)]
 TheCity = Annotated[City, Depends(_city)]
 # scope="function": committed before the answer leaves, so what was acknowledged is stored.
 InSession = Annotated[Session, Depends(_session, scope="function")]

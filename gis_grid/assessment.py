@@ -2,9 +2,10 @@
 
 import csv
 import io
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -35,6 +36,8 @@ from gis_grid.units import Unit, posts_of
 
 RANKED = "closing_in_time_rate"
 AND_POST = " · "  # between a unit and a post in it
+KEPT_PERIODS = 120
+SETTLED_AFTER = timedelta(hours=1)  # a step that was dated in a period is committed by then
 ROWS = {
     "measure": sa.Text,
     "case_id": sa.BigInteger,
@@ -119,13 +122,42 @@ class LogRow(NamedTuple):
     who: str | None
 
 
-def assess(session: Session, period: Period, by: By, *, now: datetime) -> Assessment:
-    """The figures of a period by area, unit, post or person, recomputed from the log as it stood at its end, or now."""
-    as_of = min(period.until, now)
-    found = count(session, period, by, now=now)
+class KeptCounts:
+    """What was counted in periods that are over: the log of then does not change any more."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Period, By], dict[str, Counts]] = {}
+        self._lock = threading.Lock()
+
+    def count(self, session: Session, period: Period, by: By, *, now: datetime) -> dict[str, Counts]:
+        """As `count`, out of the log only once."""
+        with self._lock:
+            found = self._kept.get((period, by))
+        if found is None:
+            found = count(session, period, by, now=now)
+            if now >= period.until + SETTLED_AFTER:
+                with self._lock:
+                    self._kept[period, by] = found
+                    while len(self._kept) > KEPT_PERIODS:
+                        self._kept.pop(next(iter(self._kept)))
+        return found
+
+
+def assess(session: Session, period: Period, by: By, *, now: datetime, kept: KeptCounts | None = None) -> Assessment:
+    """The figures of a period by area, unit, post or person, recomputed from the log as it stood at its end, or now.
+
+    Parameters
+    ----------
+    kept
+        What was counted before; nothing is kept without it.
+    """
+    as_of, counting = min(period.until, now), kept or KeptCounts()
+    found = counting.count(session, period, by, now=now)
     before: tuple[dict[str, Counts], dict[str, Counts]] = ({}, {})
     if period.is_month:
-        before = tuple(count(session, each, by, now=now) for each in (period.month_before, period.year_before))  # type: ignore[assignment]
+        before = tuple(  # type: ignore[assignment]
+            counting.count(session, each, by, now=now) for each in (period.month_before, period.year_before)
+        )
     names, weights = _names(session, by, found, at=as_of), weights_at(session, at=as_of)
     ranked = {key: parts(counts, INDICATORS[RANKED]) for key, counts in found.items()}
     prior = fit_prior([of for of, _ in ranked.values()], [due for _, due in ranked.values()])
@@ -200,9 +232,8 @@ def log_rows(
         .order_by(facts.c.measure, facts.c.case_id, facts.c.seq)
         .limit(limit)
     )
-    if measure is not None:
-        query = query.where(facts.c.measure == measure.value)
-    return [LogRow(Measure(row[0]), *row[1:]) for row in session.execute(query, _window(period, now))]
+    asked = _window(period, now) | ({"measures": [measure.value]} if measure is not None else {})
+    return [LogRow(Measure(row[0]), *row[1:]) for row in session.execute(query, asked)]
 
 
 def _facts(by: By) -> tuple[sa.Subquery, Any, sa.ColumnElement[Any]]:
@@ -250,7 +281,7 @@ def has_synthetic(session: Session, period: Period, *, now: datetime) -> bool:
 def _window(period: Period, now: datetime) -> dict[str, Any]:
     as_of = min(period.until, now)
     texts = {"since_text": f"{period.since:%Y-%m-%dT%H:%M:%S}", "until_text": f"{period.until:%Y-%m-%dT%H:%M:%S}"}
-    return {"since": period.since, "as_of": as_of, **texts}
+    return {"since": period.since, "as_of": as_of, "measures": [each.value for each in Measure], **texts}
 
 
 def _names(session: Session, by: By, found: Iterable[str], *, at: datetime) -> dict[str, str]:

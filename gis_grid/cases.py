@@ -16,11 +16,12 @@ from gis_grid.case_side_steps import Absorb, Merge
 from gis_grid.case_state import CaseEvent, CaseLevel, CaseState, Stage, replay
 from gis_grid.case_steps import Step
 from gis_grid.city import City
-from gis_grid.database import Base, By, sql
+from gis_grid.database import TELLS_WEBHOOK, Base, By, sql
 from gis_grid.dated import one_of
 from gis_grid.errors import Conflict, NotFound
 from gis_grid.event_types import EventType
-from gis_grid.exchange import tell_back
+from gis_grid.exchange import ExchangeMessage, MessageKind, act_content, message_row, tell_back
+from gis_grid.exchange_peers import WEBHOOK
 from gis_grid.instants import LAST
 from gis_grid.notices import Notice, notice_rows
 from gis_grid.reports import Report, the_report
@@ -355,7 +356,25 @@ def store_steps(session: Session, steps: Sequence[tuple[Case, CaseState, CaseEve
     notices = [row for case, _, event in steps for row in notice_rows(case.id, event)]
     if notices:
         session.execute(sa.insert(Notice), notices)
+    if session.info.get(TELLS_WEBHOOK):
+        _tell_webhook(session, steps)
     session.execute(sql("notify_cases"), {"channel": CHANNEL, "case_ids": sorted({case.id for case, _, _ in steps})})
+
+
+def _tell_webhook(session: Session, steps: Sequence[tuple[Case, CaseState, CaseEvent]]) -> None:
+    rows = [
+        message_row(
+            WEBHOOK,
+            MessageKind.ACT,
+            act_content(case.name, event, is_synthetic=case.is_synthetic),
+            now=event.at,
+            case_id=case.id,
+        )
+        for case, _, event in steps
+        if event.action == "supervise"
+    ]
+    if rows:
+        session.execute(sa.insert(ExchangeMessage), rows)
 
 
 def _log_row(case_id: int, event: CaseEvent, by: By) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from gis_grid.errors import InvalidInput
 
 APP_ROLE = "gis_grid_app"
 ASK_AFTER_S = 5.0
+TELLS_WEBHOOK = "tells_webhook"  # in a session's info
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -103,9 +104,9 @@ def database_address(url: str) -> sa.URL:
     return address
 
 
-def sessions(engine: sa.Engine) -> sessionmaker[Session]:
-    """Sessions that commit only where an edge says so."""
-    return sessionmaker(engine, expire_on_commit=False)
+def sessions(engine: sa.Engine, *, tells_webhook: bool = False) -> sessionmaker[Session]:
+    """Sessions that commit only where an edge says so; with a webhook, acts of supervision go to its outbox too."""
+    return sessionmaker(engine, expire_on_commit=False, info={TELLS_WEBHOOK: tells_webhook})
 
 
 @cache

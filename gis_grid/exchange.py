@@ -18,7 +18,7 @@ from gis_grid.case_state import CaseEvent
 from gis_grid.database import Base, sql
 from gis_grid.dated import one_of
 from gis_grid.errors import NotFound
-from gis_grid.exchange_peers import PEERS, PeerName
+from gis_grid.exchange_peers import PEERS, WEBHOOK, PeerName, ReceiverName
 from gis_grid.reports import Report
 
 # The steps of a case that whoever sent it is told of, by what became of it.
@@ -30,6 +30,7 @@ class MessageKind(StrEnum):
 
     REQUEST = "request"  # somebody's request, for the other side to deal with
     RESULT = "result"  # what became of a request of the other side
+    ACT = "act"  # an act of supervision, for a webhook
 
 
 class MessageState(StrEnum):
@@ -77,7 +78,7 @@ class ExchangeMessage(Base):
     error: Mapped[str | None]
 
     __table_args__ = (
-        sa.CheckConstraint(one_of("peer", PEERS), name="peer"),
+        sa.CheckConstraint(one_of("peer", (*PEERS, WEBHOOK)), name="peer"),
         sa.CheckConstraint(one_of("kind", MessageKind), name="kind"),
         sa.CheckConstraint(one_of("state", MessageState), name="state"),
         sa.CheckConstraint("(state = 'pending') = (answered_at is null)", name="answered"),
@@ -117,7 +118,7 @@ class ExchangeReceipt(Base):
 
     __table_args__ = (
         sa.CheckConstraint(one_of("peer", PEERS), name="peer"),
-        sa.CheckConstraint(one_of("kind", MessageKind), name="kind"),
+        sa.CheckConstraint(one_of("kind", (MessageKind.REQUEST, MessageKind.RESULT)), name="kind"),
         sa.CheckConstraint(one_of("state", FINAL), name="state"),
         sa.Index("ix_exchange_receipts_sent_at", "peer", "sent_at", "message_id"),
     )
@@ -133,7 +134,7 @@ def checked_peer(name: str) -> PeerName:
 
 def enqueue(
     session: Session,
-    peer: PeerName,
+    peer: ReceiverName,
     kind: MessageKind,
     content: Mapping[str, Any],
     *,
@@ -142,22 +143,55 @@ def enqueue(
     case_id: int | None = None,
 ) -> ExchangeMessage:
     """Put a message into the outbox; it is sent once the caller's transaction is committed, and never without it."""
-    id_ = uuid.uuid4()
-    body = json.dumps({"id": str(id_), "kind": kind, "sent_at": now.isoformat(), **content}, ensure_ascii=False)
     message = ExchangeMessage(
-        id=id_,
-        peer=peer,
-        kind=kind.value,
-        report_id=report_id,
-        case_id=case_id,
-        body=body,
-        created_at=now,
-        next_try_at=now,
-        state=MessageState.PENDING.value,
+        **message_row(peer, kind, content, now=now, report_id=report_id, case_id=case_id),
     )
     session.add(message)
     session.flush()
     return message
+
+
+def message_row(
+    peer: ReceiverName,
+    kind: MessageKind,
+    content: Mapping[str, Any],
+    *,
+    now: datetime,
+    report_id: uuid.UUID | None = None,
+    case_id: int | None = None,
+) -> dict[str, Any]:
+    """A message for the outbox, as a row: to be inserted in the transaction that has it to tell."""
+    id_ = uuid.uuid4()
+    body = json.dumps({"id": str(id_), "kind": kind, "sent_at": now.isoformat(), **content}, ensure_ascii=False)
+    return {
+        "id": id_,
+        "peer": peer,
+        "kind": kind.value,
+        "report_id": report_id,
+        "case_id": case_id,
+        "body": body,
+        "created_at": now,
+        "next_try_at": now,
+        "state": MessageState.PENDING.value,
+    }
+
+
+def act_content(reference: str, event: CaseEvent, *, is_synthetic: bool) -> dict[str, Any]:
+    """What a webhook is told of an act of supervision: units and posts, nobody's name, and no words about the case."""
+    cause = event.changed["issued"][-1]
+    return {
+        "case": reference,
+        "seq": event.seq,
+        "act": event.said["act"],
+        "clock": cause["clock"],
+        "started_at": cause["started_at"],
+        "fell_due_at": event.said.get("fell_due_at"),
+        "issued_at": event.at.isoformat(),
+        "stage": event.after.value,
+        "unit": event.unit,
+        "told": [{"unit": one["unit"], "post": one["post"]} for one in event.said["told"]],
+        "is_synthetic": is_synthetic,
+    }
 
 
 def request_content(

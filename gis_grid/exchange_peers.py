@@ -1,6 +1,7 @@
 """Whom this centre exchanges cases with, as the settings name them; pure."""
 
 import ipaddress
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -8,6 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 PeerName = Literal["110", "12345"]
 PEERS: tuple[PeerName, ...] = ("110", "12345")
+# Takes messages and sends none.
+ReceiverName = Literal["110", "12345", "webhook"]
+WEBHOOK: Literal["webhook"] = "webhook"
 KEY_CHARS = 32
 
 
@@ -20,6 +24,18 @@ def _safe_url(url: str) -> str:
         raise ValueError(f"url {url!r}: only https is safe over a network; http is for this machine alone")
     _ = parts.port  # a ValueError that names it, where it is none
     return url.rstrip("/")
+
+
+def _named_url(url: str) -> str:
+    """A URL whose host is a name: an address in any of its spellings could be any machine of the network."""
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise ValueError(f"url {url!r}: expected plain ASCII, without blanks and backslashes")
+    url = _safe_url(url)
+    host = urlsplit(url).hostname or ""
+    labels = host.rstrip(".").split(".")
+    if not re.fullmatch("[a-z]([a-z0-9-]*[a-z0-9])?", labels[-1]) or ":" in host:
+        raise ValueError(f"url {url!r}: {host} is an address or no host name; expected a name, as in the allow-list")
+    return url
 
 
 def _is_loopback(host: str) -> bool:
@@ -53,3 +69,14 @@ class Peer(BaseModel):
     url: Annotated[str, AfterValidator(_safe_url)]
     key: Annotated[SecretStr, AfterValidator(_long_key)]
     token: Annotated[SecretStr, Field(min_length=1)] | None = None
+
+
+class Webhook(Peer):
+    """Whoever is told of acts of supervision; each is posted to `url` itself, and any 2xx takes it."""
+
+    url: Annotated[str, AfterValidator(_named_url)]
+
+    @property
+    def host(self) -> str:
+        """The name in the URL, as the allow-list writes it."""
+        return (urlsplit(self.url).hostname or "").rstrip(".")

@@ -3,11 +3,12 @@
 import http.client
 import json
 import logging
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from gis_grid.cases import Case, lock_cases, log_of, log_step
 from gis_grid.database import By
 from gis_grid.errors import Conflict, GridError
 from gis_grid.exchange import FINAL, ExchangeMessage, MessageKind, MessageState, enqueue, request_content
-from gis_grid.exchange_peers import Peer, PeerName
+from gis_grid.exchange_peers import WEBHOOK, Peer, PeerName, ReceiverName
 from gis_grid.exchange_receiving import Place
 from gis_grid.exchange_signing import sign
 from gis_grid.installation import Installation, utc_now
@@ -82,14 +83,24 @@ def fetch(peer: Peer, method: str, path: str, body: bytes = b"", *, now: datetim
     headers = {"Content-Type": "application/json", **sign(peer.key.get_secret_value(), body, at=now)}
     if peer.token is not None:
         headers["Authorization"] = f"Bearer {peer.token.get_secret_value()}"
+    # Each byte of a slow answer starts the socket's own time-out anew.
+    cut = threading.Timer(2 * timeout_s, _cut, [connection])
+    cut.start()
     try:
-        connection.request(method, parts.path + path, body, headers)
+        connection.request(method, (parts.path + path) or "/", body, headers)
         answer = connection.getresponse()
         return Answer(answer.status, _read(answer, until=time.monotonic() + timeout_s))
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswer(f"{type(error).__name__}: {error}") from error
     finally:
+        cut.cancel()
         connection.close()
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    with suppress(OSError):
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _read(answer: http.client.HTTPResponse, *, until: float) -> bytes:
@@ -103,7 +114,7 @@ def _read(answer: http.client.HTTPResponse, *, until: float) -> bytes:
 
 
 def send_next(
-    session: Session, name: PeerName, peer: Peer, *, place: Place, now: datetime, timeout_s: float = TIMEOUT_S
+    session: Session, name: ReceiverName, peer: Peer, *, place: Place, now: datetime, timeout_s: float = TIMEOUT_S
 ) -> ExchangeMessage | None:
     """Send the message to a peer that has waited longest, and keep what became of it; None where none is due.
 
@@ -124,8 +135,9 @@ def send_next(
     if message is None:
         return None
     try:
-        answer = fetch(peer, "POST", "/messages", message.body.encode(), now=now, timeout_s=timeout_s)
-        outcome = read_outcome(answer, str(message.id))
+        path = "" if name == WEBHOOK else "/messages"
+        answer = fetch(peer, "POST", path, message.body.encode(), now=now, timeout_s=timeout_s)
+        outcome = read_receipt(answer) if name == WEBHOOK else read_outcome(answer, str(message.id))
     except NoAnswer as error:
         outcome = Outcome(error=str(error))
     message.tries += 1
@@ -160,6 +172,17 @@ def read_outcome(answer: Answer, message_id: str) -> Outcome:
     if not is_answer:
         return Outcome(error=f"an answer that is none to this message: {_words(answer.body)}")
     return Outcome(state, reference=_text(said.get("reference")), reason=_text(said.get("reason")))
+
+
+def read_receipt(answer: Answer) -> Outcome:
+    """What a webhook's answer makes of a message: any 2xx takes it."""
+    if 200 <= answer.status < 300:
+        return Outcome(MessageState.RECEIVED)
+    if answer.status in PERMANENT:
+        return Outcome(MessageState.REFUSED, reason=f"HTTP {answer.status}: {_words(answer.body)}")
+    if 300 <= answer.status < 400:
+        return Outcome(error=f"HTTP {answer.status}: a redirect, which is not followed")
+    return Outcome(error=f"HTTP {answer.status}: {_words(answer.body)}")
 
 
 def _words(body: bytes) -> str:
@@ -223,7 +246,7 @@ def place_of(installation: Installation) -> Place:
     return Place(installation.city, installation.settings.snap_m, installation.photos)
 
 
-def send_due(installation: Installation, name: PeerName, peer: Peer, *, timeout_s: float = TIMEOUT_S) -> list[str]:
+def send_due(installation: Installation, name: ReceiverName, peer: Peer, *, timeout_s: float = TIMEOUT_S) -> list[str]:
     """Send all that is due to one peer; a line for each try."""
     lines: list[str] = []
     while True:
@@ -243,7 +266,7 @@ def sending(installation: Installation) -> Iterator[None]:
     is_over = threading.Event()
     threads = [
         threading.Thread(target=_keep_sending, args=(installation, name, peer, is_over), name=f"to {name}", daemon=True)
-        for name, peer in installation.settings.exchange_peers.items()
+        for name, peer in installation.settings.receivers.items()
     ]
     for thread in threads:
         thread.start()
@@ -255,7 +278,7 @@ def sending(installation: Installation) -> Iterator[None]:
             thread.join(TIMEOUT_S)
 
 
-def _keep_sending(installation: Installation, name: PeerName, peer: Peer, is_over: threading.Event) -> None:
+def _keep_sending(installation: Installation, name: ReceiverName, peer: Peer, is_over: threading.Event) -> None:
     while not is_over.wait(LOOK_EVERY_S):
         try:
             send_due(installation, name, peer)

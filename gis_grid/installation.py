@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
+    accountability,
     exchange,
     hotline,
     joint_operations,
@@ -115,7 +116,7 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         migrate(owner)
         owner.dispose()
         engine = connect(url)
-        factory = sessions(engine)
+        factory = sessions(engine, tells_webhook=settings.webhook is not None)
         with factory.begin() as session:
             _claim(session, city)
             load_event_types(session, city.event_types)

@@ -52,6 +52,8 @@ class Permission(StrEnum):
     VOID = "void"
     SUPERVISE = "supervise"
     RULE_FINALLY = "rule_finally"
+    REFER = "refer"  # to the supervision authority (监察部门), for accountability
+    EVALUATE = "evaluate"  # others, in the name of one's own unit
 
 
 P = Permission
@@ -71,7 +73,7 @@ POWERS: dict[Role, frozenset[Permission]] = {
     Role.CHECKER: _SEE_ALL | {P.CHECK, P.CLOSE},
     Role.SUPERVISOR: _SEE_ALL
     | {P.READ_TRACKS, P.SEE_ASSESSMENT, P.PLACE_REPORT, P.TRANSFER, P.EXTEND, P.SUSPEND, P.VOID, P.CLOSE}
-    | {P.SUPERVISE, P.RULE_FINALLY},
+    | {P.SUPERVISE, P.RULE_FINALLY, P.REFER, P.EVALUATE},
     Role.PLANNER: OPEN_TO_ALL | {P.SEE_REPORT_DETAILS, P.SEE_ASSESSMENT},
     Role.ADMINISTRATOR: _SEE_ALL | {P.PLACE_REPORT, P.MANAGE_ACCOUNTS, P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT},
 }

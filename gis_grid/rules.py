@@ -29,12 +29,14 @@ from gis_grid.clocks import Calendar, Light, Thresholds
 from gis_grid.database import Base, By, Change, change
 from gis_grid.dated import Dated, Loaded, Stretch, one_at_a_time, one_of, store_dated
 from gis_grid.errors import NotFound
+from gis_grid.evaluations import EvaluationCriterion, read_criteria
 from gis_grid.event_types import EventType
 from gis_grid.routing import ExchangeRule, RoutingRule, StepLimit, read_exchange, read_limits, read_routing
 from gis_grid.score_weights import ScoreWeight, read_weights
 from gis_grid.supervision_acts import SupervisionAct, read_acts
 from gis_grid.unit_files import Numbered, grounds, read_code_templates, read_hotlines, read_posts, read_units
 from gis_grid.units import Hotline, Post, Unit
+from gis_grid.yearly_themes import YearlyTheme, read_themes
 
 LOADING_RULES = 1003  # advisory lock: one load at a time
 DEFAULT = CITIES / "default"
@@ -43,8 +45,10 @@ KEPT_CALENDARS = 16
 # Tables whose files name nothing that is in another file.
 BY_THEMSELVES = {
     CaseNumber: ("case_numbers.csv", read_numbers),
+    EvaluationCriterion: ("evaluation_criteria.csv", read_criteria),
     ScoreWeight: ("score_weights.csv", read_weights),
     SupervisionAct: ("supervision_acts.csv", read_acts),
+    YearlyTheme: ("yearly_themes.csv", read_themes),
 }
 
 

@@ -2,18 +2,19 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gis_grid.exchange_peers import Peer, PeerName
+from gis_grid.exchange_peers import WEBHOOK, Peer, PeerName, ReceiverName, Webhook
 
 
 def _split(given: object) -> object:
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -43,6 +44,10 @@ class Settings(BaseSettings):
     track_days
         How many days raw fixes of outings are kept: patrollers are told so, and `gis-grid tracks forget` drops what is
         older. None where nobody has settled it.
+    webhook
+        JSON, url, key and perhaps token, of whoever is told of acts of supervision.
+    webhook_hosts
+        Names, with commas between, of the hosts that `webhook` may be on.
     """
 
     model_config = SettingsConfigDict(env_prefix="GIS_GRID_")
@@ -57,3 +62,21 @@ class Settings(BaseSettings):
     sign_ins_per_quarter_hour: int = 20
     exchange_peers: dict[PeerName, Peer] = {}
     track_days: Annotated[int, Field(ge=1)] | None = None
+    webhook: Webhook | None = None
+    webhook_hosts: Names = ()
+
+    @model_validator(mode="after")
+    def _webhook_is_allowed(self) -> Self:
+        allowed = [name.lower().rstrip(".") for name in self.webhook_hosts]
+        if self.webhook is not None and self.webhook.host not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise ValueError(
+                f"webhook: host {self.webhook.host} is not in GIS_GRID_WEBHOOK_HOSTS, which allows {known}"
+            )
+        return self
+
+    @property
+    def receivers(self) -> dict[ReceiverName, Peer]:
+        """Whom messages are sent to, by name."""
+        peers: dict[ReceiverName, Peer] = dict(self.exchange_peers.items())
+        return peers if self.webhook is None else peers | {WEBHOOK: self.webhook}

@@ -12,11 +12,14 @@ def install(app: "FastAPI") -> None:
     from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
 
     from api.pages import (  # noqa: PLC0415
+        accountability,
         assessment,
+        assessment_map,
         blind_spots,
         bulletin,
         case_board,
         case_page,
+        evaluations,
         faults,
         hotline,
         notices,
@@ -33,23 +36,9 @@ def install(app: "FastAPI") -> None:
 
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
-    own = (
-        territory,
-        report,
-        public,
-        sheets,
-        blind_spots,
-        case_board,
-        case_page,
-        hotline,
-        patrol,
-        notices,
-        bulletin,
-        assessment,
-        sign_in,
-        staff,
-    )
-    for module in own:
+    ground, cases = (territory, report, public, sheets, blind_spots), (case_board, case_page, hotline, patrol)
+    supervision = (notices, bulletin, assessment, assessment_map, evaluations, accountability)
+    for module in (*ground, *cases, *supervision, sign_in, staff):
         app.include_router(module.router, include_in_schema=False)
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))

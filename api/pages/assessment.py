@@ -1,6 +1,7 @@
 """The pages of the assessment: a ranking of a month, and how the score of one area, unit or person came about."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -8,19 +9,21 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from api.deps import InSession, Now, Plain, TheCity
+from api.deps import InSession, Now, Plain, TheCity, TheCounts
 from api.pages.figures import type_names
 from api.pages.rendering import page
-from api.pages.supervision_words import BY, INDICATOR_NAMES, LESS_IS_BETTER, MEASURES, RANKED
+from api.pages.supervision_words import BY, DIRECTIONS, INDICATOR_NAMES, LESS_IS_BETTER, MEASURES, RANKED
 from api.pages.words import FAMILIES, NAMES, SYNTHETIC_PARTS
 from api.routers.bulletin import Assessor
 from gis_grid.assessment import Assessed, By, assess, has_synthetic, log_rows
 from gis_grid.assessment_scope import OF_ALL, demand_kind, demand_rows, in_scope
 from gis_grid.city import City
 from gis_grid.errors import NotFound
+from gis_grid.evaluations import Direction, evaluated
 from gis_grid.indicators import INDICATORS, Measure, Score, parts, percent, share
 from gis_grid.periods import Period
 from gis_grid.permissions import Caller, Permission
+from gis_grid.units import UnitKind, units_at
 
 router = APIRouter(prefix="/assessment")
 LISTED = 300
@@ -97,13 +100,14 @@ def ranking(
     session: InSession,
     city: TheCity,
     now: Now,
+    kept: TheCounts,
     month: Month = "",
     by: By = By.TOWN,
 ) -> HTMLResponse:
     """Scores and indicators of a month, the best score first."""
     demand_kind(caller, by)
-    period = _period(month, city, now)
-    whole = assess(session, period, by, now=now)
+    period = period_of(month, city, now)
+    whole = assess(session, period, by, now=now, kept=kept)
     seen = in_scope(session, caller, whole, now=now)
     rows = sorted(seen.rows, key=lambda row: (row.rank or len(seen.rows) + 1, row.key))
     return page(
@@ -132,6 +136,7 @@ def one(
     session: InSession,
     city: TheCity,
     now: Now,
+    kept: TheCounts,
     key: Key,
     month: Month = "",
     by: By = By.UNIT,
@@ -139,8 +144,8 @@ def one(
 ) -> HTMLResponse:
     """How the score of one area, unit, post or person came about, down to the rows of the log."""
     demand_rows(session, caller, by, key, now=now)
-    period = _period(month, city, now)
-    whole = assess(session, period, by, now=now)
+    period = period_of(month, city, now)
+    whole = assess(session, period, by, now=now, kept=kept)
     row = next((row for row in whole.rows if row.key == key), None)
     if row is None:
         raise NotFound(f"nothing was counted for {key[:60]!r} in {_text(period)}")
@@ -157,10 +162,22 @@ def one(
         as_of=whole.as_of,
         measure=measure,
         measures=MEASURES,
+        evaluations=_evaluations(session, period, by, key, at=whole.as_of),
+        directions=DIRECTIONS,
         log=rows[:ROWS_LISTED],
         has_more=len(rows) > ROWS_LISTED,
         sees_persons=caller.may(Permission.SEE_ASSESSMENT),
     )
+
+
+def _evaluations(session: Session, period: Period, by: By, key: str, *, at: datetime) -> dict[Direction, float]:
+    """What others think of a unit, or of the sub-centre of a town, in the month: beside the score, not in it."""
+    if by is By.TOWN:
+        codes = [unit.code for unit in units_at(session, at=at, kinds=[UnitKind.SUB_CENTRE], area_code=key)]
+    else:
+        codes = [key] if by is By.UNIT else []
+    found = evaluated(session, _text(period), at=at) if codes else {}
+    return next((found[code] for code in codes if code in found), {})
 
 
 def _common(session: Session, request: Request, caller: Caller, period: Period, by: By, *, now: Any) -> dict[str, Any]:
@@ -183,7 +200,8 @@ def _common(session: Session, request: Request, caller: Caller, period: Period, 
     }
 
 
-def _period(month: str, city: City, now: Any) -> Period:
+def period_of(month: str, city: City, now: Any) -> Period:
+    """The month that is asked for, this one where none is."""
     return Period.month(month or f"{now.astimezone(city.zone):%Y-%m}", city.zone)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from api.pages.case_words import next_words
 from api.pages.figures import count_reports, event_types
 from api.pages.rendering import day_span
+from gis_grid.assessment import Assessment, By
 from gis_grid.blindspots import BlindSpot
 from gis_grid.case_queues import CaseFilter, Lights, find_cases, light_of
 from gis_grid.cases import Case
@@ -24,6 +25,7 @@ from gis_grid.geo.density import heat_surface, implausible_piles, on_piles
 from gis_grid.geo.layer_files import read_layer
 from gis_grid.geo.privacy import PUBLIC_CELL_M, public_squares
 from gis_grid.geo.tiles import Ground, SeenTiles
+from gis_grid.indicators import INDICATORS, parts
 from gis_grid.layer_changes import LayerChange
 from gis_grid.openness import LEAST_SHOWN, busy_squares
 from gis_grid.patrols import has_synthetic_tracks, tracks_in
@@ -45,6 +47,7 @@ from gis_grid.territory import (
     the_area,
     the_layer,
 )
+from maps.assessment import assessment_map
 from maps.blind_spots import blind_spots_map
 from maps.busy_squares import busy_squares_map
 from maps.district import district_map
@@ -464,6 +467,46 @@ def draw_unseen(
         basemap=basemap_of(city),
         synthetic_note=synthetic_note({"网格 grids": layer.is_synthetic} | made_up),
         grid_url=grid_url,
+    )
+
+
+def draw_assessment(
+    session: Session,
+    city: City,
+    assessment: Assessment,
+    *,
+    indicator: str,
+    is_synthetic: bool,
+    now: datetime,
+    with_links: bool = True,
+) -> folium.Map:
+    """One indicator of a month by grid, or else by town; those that an assessment leaves out are drawn as empty."""
+    layer = the_layer(session, now)
+    areas = areas_frame(session, layer, Level.TOWN, Level.COMMUNITY)
+    month = f"{assessment.period.first:%Y-%m}"
+    if assessment.by is By.GRID:
+        frame = grids_frame(session, layer)
+        names = frame["town"] + " · " + frame["community"] + " " + frame["grid_code"]
+        ground = frame[["geometry"]].assign(code=frame["grid_code"], name=names)
+    else:
+        ground = areas[areas["level"] == Level.TOWN.value][["geometry", "code", "name"]].reset_index(drop=True)
+    if with_links:
+        query = f"month={month}&by={assessment.by}&key="
+        ground = ground.assign(url=[f"/assessment/of?{query}{code}" for code in ground["code"]])
+    counted = {row.key: parts(row.counts, INDICATORS[indicator]) for row in assessment.rows}
+    named = INDICATORS[indicator]
+    return assessment_map(
+        ground,
+        pd.DataFrame.from_dict(counted, orient="index", columns=["of", "due"]),
+        areas=areas,
+        title=f"{city.name}考核 Assessment",
+        as_of=assessment.as_of.astimezone(city.zone),
+        month=month,
+        indicator=f"{named.name} {named.name_en}",
+        is_less_better=named.is_less_better,
+        reference=reference_of(city),
+        basemap=basemap_of(city),
+        synthetic_note=synthetic_note({"网格 grids": layer.is_synthetic, "案件 cases": is_synthetic}),
     )
 
 

@@ -1,7 +1,9 @@
 """Words of the pages of supervision and assessment; see `api.pages.words`."""
 
 from api.pages.words import message
+from gis_grid.accountability import Cause, Ground
 from gis_grid.assessment import By
+from gis_grid.evaluations import Direction
 from gis_grid.indicators import INDICATORS, Measure
 
 BY = {
@@ -46,3 +48,22 @@ MEASURES = {
 # In the ranking; the page of one area or unit has all.
 RANKED = ("closing_in_time_rate", "closing_rate", "handling_in_time_rate", "rework_rate", "return_rate")
 LESS_IS_BETTER = frozenset(name for name, indicator in INDICATORS.items() if indicator.is_less_better)
+GROUNDS = {
+    Ground.RED_OVERRUN: message("时限用尽"),
+    Ground.MANY_RED: message("多件案件时限用尽"),
+    Ground.QUESTION_UNANSWERED: message("问效后24小时没有动静"),
+    Ground.PASSED_ROUND: message("一再退单或移送"),
+    Ground.REWORKED: message("一再核查不通过"),
+}
+CAUSES = {
+    Cause.RED_OVERDUE: message("红灯超时"),
+    Cause.INEFFICIENT: message("效率低下"),
+    Cause.DELAYED: message("工作延误"),
+    Cause.SHIRKED: message("推诿扯皮"),
+    Cause.PERFUNCTORY: message("敷衍塞责"),
+}
+DIRECTIONS = {
+    Direction.DISTRICT_TO_TOWN: message("区评街镇"),
+    Direction.TOWN_TO_STATIONED: message("街镇评派驻单位"),
+    Direction.TOWN_TO_DEPARTMENT: message("街镇评职能部门"),
+}

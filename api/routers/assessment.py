@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
-from api.deps import InSession, Json, Now, Plain, TheCity
+from api.deps import InSession, Json, Now, Plain, TheCity, TheCounts
 from api.routers.bulletin import Assessor
 from gis_grid.assessment import Assessed, Assessment, By, Counts, assess, assessment_csv, log_rows
 from gis_grid.assessment_scope import demand_kind, demand_rows, in_scope
@@ -31,6 +31,7 @@ def get_assessment(
     session: InSession,
     city: TheCity,
     now: Now,
+    kept: TheCounts,
     month: Month,
     by: By = By.UNIT,
     form: Annotated[Form, Query(alias="format")] = Form.JSON,
@@ -40,7 +41,8 @@ def get_assessment(
     Areas, units and posts of the caller's scope, with their ranks among all; persons for those who may everywhere.
     """
     demand_kind(caller, by)
-    assessment = in_scope(session, caller, assess(session, Period.month(month, city.zone), by, now=now), now=now)
+    whole = assess(session, Period.month(month, city.zone), by, now=now, kept=kept)
+    assessment = in_scope(session, caller, whole, now=now)
     if form is Form.CSV:
         headers = {"Content-Disposition": f'attachment; filename="assessment-{month}-{by}.csv"'}
         return Response(assessment_csv(assessment), media_type="text/csv; charset=utf-8", headers=headers)

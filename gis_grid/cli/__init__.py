@@ -243,6 +243,22 @@ app.add_typer(
     ),
 )
 app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Accountability: what the log gives grounds for, and what was referred."),
+    name="accountability",
+    cls=group_of(
+        Lazy(
+            "proposals",
+            "accountability:proposals",
+            "List what the log of a period gives grounds for; referring is for a person who is signed in.",
+        ),
+        Lazy(
+            "referrals",
+            "accountability:referrals",
+            "List what was referred to the supervision authority, the latest first.",
+        ),
+    ),
+)
+app.add_typer(
     typer.Typer(no_args_is_help=True, help="Accounts of people, and what they may do where."),
     name="users",
     cls=group_of(

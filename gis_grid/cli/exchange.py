@@ -17,14 +17,18 @@ from gis_grid.installation import Installation, open_installation, utc_now
 def send(*, city: City = None) -> None:
     """Send what waits in the outbox and is due, each message once.
 
-    The service does this by itself while it runs; here it can be seen. Peers are those of GIS_GRID_EXCHANGE_PEERS.
+    The service does this by itself while it runs; here it can be seen. Peers are those of
+    GIS_GRID_EXCHANGE_PEERS, and GIS_GRID_WEBHOOK.
 
     Example: `gis-grid exchange send`
     """
     with open_installation(settings(city)) as installation:
-        peers = installation.settings.exchange_peers
+        peers = installation.settings.receivers
         if not peers:
-            raise InvalidInput("no peer is set up: name 110 or 12345 with url and key in GIS_GRID_EXCHANGE_PEERS")
+            raise InvalidInput(
+                "no peer is set up: name 110 or 12345 with url and key in GIS_GRID_EXCHANGE_PEERS, "
+                "or a webhook in GIS_GRID_WEBHOOK"
+            )
         lines = [line for name, peer in peers.items() for line in send_due(installation, name, peer)]
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)

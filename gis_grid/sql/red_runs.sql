@@ -59,4 +59,5 @@ left join units on units.code = had.unit and units.valid @> turned.red_at
 left join posts on posts.unit_code = had.unit and posts.is_first_responsible and posts.valid @> turned.red_at
 left join post_holders as holders
     on holders.unit_code = posts.unit_code and holders.title = posts.title and holders.valid @> turned.red_at
+where turned.case_id not in (select id from drill_cases)
 order by had.unit nulls last, turned.red_at, turned.case_id, turned.clock

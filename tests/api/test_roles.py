@@ -32,6 +32,7 @@ P = Permission
 
 ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/"): P.SEE_PUBLIC,
+    ("GET", "/accountability"): P.REFER,
     ("GET", "/areas/{code}"): P.SEE_PUBLIC,
     ("GET", "/assessment"): P.SEE_ASSESSMENT,
     ("GET", "/assessment/of"): P.SEE_ASSESSMENT,
@@ -45,6 +46,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/healthz"): P.SEE_PUBLIC,
     ("GET", "/hotline"): P.ACCEPT,
     ("GET", "/maps/areas/{code}/sheet"): P.SEE_PUBLIC,
+    ("GET", "/maps/assessment"): P.SEE_ASSESSMENT,
+    ("GET", "/maps/assessment/sheet"): P.SEE_ASSESSMENT,
     ("GET", "/maps/blind-spots"): P.SEE_PUBLIC,
     ("GET", "/maps/blind-spots/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/busy-squares/sheet"): P.SEE_PUBLIC,
@@ -61,6 +64,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/sign-in"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
+    ("GET", "/api/v1/accountability/proposals"): P.REFER,
+    ("GET", "/api/v1/accountability/referrals"): P.REFER,
     ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/assessment"): P.SEE_ASSESSMENT,
     ("GET", "/api/v1/assessment/rows"): P.SEE_ASSESSMENT,
@@ -73,6 +78,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/cases/{case}/proposal"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/blind-spots"): P.SEE_PUBLIC,
     ("GET", "/api/v1/blind-spots/cases"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/evaluations"): P.SEE_ASSESSMENT,
     ("GET", "/api/v1/event-types"): P.SEE_PUBLIC,
     ("GET", "/api/v1/exchange/{peer}/balance"): P.ACCEPT,
     ("GET", "/api/v1/exchange/{peer}/differences"): P.ACCEPT,
@@ -93,6 +99,12 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/tracks"): P.READ_TRACKS,
     ("GET", "/api/v1/units"): P.SEE_PUBLIC,
     ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/yearly-themes/{year}"): P.SEE_ASSESSMENT,
+    ("GET", "/evaluations"): P.SEE_ASSESSMENT,
+    ("POST", "/accountability"): P.REFER,
+    ("POST", "/api/v1/accountability/referrals"): P.REFER,
+    ("POST", "/evaluations"): P.EVALUATE,
+    ("POST", "/api/v1/evaluations"): P.EVALUATE,
     ("POST", "/cases/waiting/{report_id}"): P.ACCEPT,
     ("POST", "/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/cases"): P.ACCEPT,
@@ -130,6 +142,8 @@ ALLOWED: dict[Permission, set[Role]] = {
     P.ACCEPT: {Role.OPERATOR, Role.GRID_MANAGER},
     P.DISPATCH: {Role.DISPATCHER},
     P.TAKE: {Role.PATROLLER, Role.GRID_MANAGER, Role.HANDLER},
+    P.REFER: {Role.SUPERVISOR},
+    P.EVALUATE: {Role.SUPERVISOR},
     P.TRANSFER: {Role.GRID_MANAGER, Role.DISPATCHER, Role.SUPERVISOR},
 }
 # Open to who holds the permission anywhere; what is out of their scope is left out of the answer or shown as the public.
@@ -148,6 +162,18 @@ LISTS = {
     ("POST", "/notices/read"),
     ("GET", "/bulletin"),
     ("GET", "/assessment"),
+    ("GET", "/maps/assessment"),
+    ("GET", "/maps/assessment/sheet"),
+    ("GET", "/evaluations"),
+    ("POST", "/evaluations"),
+    ("GET", "/api/v1/evaluations"),
+    ("POST", "/api/v1/evaluations"),
+    ("GET", "/api/v1/yearly-themes/{year}"),
+    ("GET", "/accountability"),
+    ("POST", "/accountability"),
+    ("GET", "/api/v1/accountability/proposals"),
+    ("GET", "/api/v1/accountability/referrals"),
+    ("POST", "/api/v1/accountability/referrals"),
 }
 # For those whose role counts everywhere: what lies in no grid, and what other systems send for the whole district.
 WHOLE = ("/staff/unplaced", "/api/v1/exchange/")
@@ -156,7 +182,7 @@ STEPS = {("POST", "/api/v1/cases/{case}/steps"): P.TAKE, ("POST", "/cases/{case}
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
 SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.TRANSFER}
-SCOPED |= {P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT}
+SCOPED |= {P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT, P.REFER, P.EVALUATE}
 POINT = {"lon": 121.4005, "lat": 31.1022}
 SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
 SPOT = POINT | {"kind": "unseen"}
@@ -168,10 +194,16 @@ QUERIES: dict[str, dict[str, Any]] = {
     "/api/v1/assessment": {"month": "2026-03"},
     "/api/v1/assessment/rows": {"month": "2026-03", "by": "grid", "key": GRID},
     "/assessment/of": {"month": "2026-03", "by": "grid", "key": GRID},
+    "/api/v1/evaluations": {"month": "2026-03", "direction": "district_to_town"},
+    "/api/v1/accountability/proposals": {"since": "2026-03-01", "until": "2026-03-31"},
     "/api/v1/bulletin": {"since": "2026-03-01", "until": "2026-03-31"},
 }
 QUERIES |= {f"/api/v1/exchange/{{peer}}/{what}": {"day": "2026-03-02"} for what in ("balance", "differences")}
 TEAMS = ["team-chengguan-310112001", "station-police-310112001"]
+REFERRED = {"unit": "x", "cause": "红灯超时", "legal_duty": "x", "adverse_effect": "x"}
+# In the name of no unit that there is: 404 for who may evaluate at all.
+EVALUATION = {"direction": "district_to_town", "month": "2026-03", "by_unit": "x", "of_unit": "y", "criterion": "x"}
+EVALUATION |= {"points": "1"}
 ANYWHERE = {P.SEND_TRACK}  # wherever the role counts
 CHUNK = {"track": "t", "sequence": 0, "epoch_s": [NOW.timestamp()], "lon": [121.4005], "lat": [31.1022]}
 
@@ -207,6 +239,7 @@ def there(client: TestClient, session: Session) -> dict[str, str]:
         "operation_id": "1",
         "notice_id": "1",
         "peer": "110",
+        "year": "2026",
     }
 
 
@@ -237,6 +270,10 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         },
         "/api/v1/sign-in": {"json": {"login": "nobody", "password": "wrong"}},
         "/api/v1/tracks": {"json": {"chunks": [CHUNK]}},
+        "/evaluations": {"data": EVALUATION},
+        "/api/v1/evaluations": {"json": EVALUATION},
+        "/accountability": {"data": REFERRED | {"evidence": "9#1"}},
+        "/api/v1/accountability/referrals": {"json": REFERRED | {"evidence": [{"case": "9", "seq": 1}]}},
         "/notices/read": {"data": {"notice": "1"}},
         "/staff/unplaced/{report_id}": {"data": {"grid_code": GRID, "reason": "x"}},
     }

@@ -58,6 +58,7 @@ def run(path: Path, folder: Path) -> str:
         ("1-incident-heat", "grid_code"),
         ("2-blind-spots", "km² seen"),
         ("3-quality-of-a-grid-file", "1002 grids, no fault found"),
+        ("5-assessment", "grids assessed; synthetic cases"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning:zmq", "ignore:.*migrated to use.*")

@@ -140,9 +140,13 @@ def test_every_page_of_supervision_fits_its_screen(visiting: Any, desk: Desk, si
         "/bulletin?since=2026-03-01&until=2026-03-31",
         "/assessment?month=2026-03&by=unit",
         f"/assessment/of?month=2026-03&by=unit&key={TEAM}&measure=close",
+        "/maps/assessment?month=2026-03&by=grid",
+        "/evaluations?month=2026-03",
+        "/accountability?since=2026-03-01&until=2026-03-31",
     )
     with visiting(**SIZES[size], locale=language) as visit:
-        visit.context.add_cookies([{"name": SESSION_COOKIE, "value": "cookie-of-supervisor", "url": visit.site}])
+        # Of the town, so that the header has something to count.
+        visit.context.add_cookies([{"name": SESSION_COOKIE, "value": "cookie-of-town", "url": visit.site}])
         widths = {}
         for path in paths:
             page = visit.open(path)
