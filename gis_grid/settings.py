@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gis_grid.exchange_peers import Peer, PeerName
@@ -15,6 +15,7 @@ def _split(given: object) -> object:
 
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -40,6 +41,8 @@ class Settings(BaseSettings):
         How many passwords one address may try.
     exchange_peers
         JSON, name → url, key and perhaps token, of those that cases are exchanged with: 110, 12345.
+    informant_keys
+        Fernet keys, with commas between, that informants' names are sealed with: the first seals, all of them open.
     """
 
     model_config = SettingsConfigDict(env_prefix="GIS_GRID_")
@@ -53,3 +56,4 @@ class Settings(BaseSettings):
     anonymous_reports_per_hour: int = 30
     sign_ins_per_quarter_hour: int = 20
     exchange_peers: dict[PeerName, Peer] = {}
+    informant_keys: Secrets = ()

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
 def install(app: "FastAPI") -> None:
     """Serve the pages and what they need."""
     # Here, so that the command line can draw the maps of `drawing` without loading every page.
+    from fastapi import Depends  # noqa: PLC0415
     from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
 
     from api.pages import (  # noqa: PLC0415
+        banners,
         case_board,
         case_page,
         faults,
@@ -29,7 +31,7 @@ def install(app: "FastAPI") -> None:
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
     for module in (territory, report, public, sheets, case_board, case_page, hotline, sign_in, staff):
-        app.include_router(module.router, include_in_schema=False)
+        app.include_router(module.router, include_in_schema=False, dependencies=[Depends(banners.with_situations)])
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -92,6 +92,7 @@ SAID = {
     "photo_distance_m": message("照片距现场（米）"),
     "photo_taken_at": message("照片拍摄时间"),
     "confirms_photo": message("确认照片"),
+    "situation": message("应急或演练"),
 }
 VALUES = {
     "pass": message("通过"),

@@ -70,6 +70,7 @@ def progress_json(progress: Progress, now: datetime) -> Json:
         **place_names(progress.report.grid),
         "received_at": progress.report.received_at.isoformat(),
         "serial": case.serial if case else None,
+        "is_drill": progress.report.is_drill,
         "stage": going_on.stage if going_on else None,
         "unit": {"code": progress.unit.code, "name": progress.unit.name} if progress.unit else None,
         **(lights_json(going_on, now) if going_on else {"light": None}),

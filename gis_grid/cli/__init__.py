@@ -228,6 +228,43 @@ app.add_typer(
     ),
 )
 app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Rewards for tip-offs about hazards."),
+    name="rewards",
+    cls=group_of(
+        Lazy(
+            "list",
+            "rewards:list_",
+            "List the cases that a reward can be granted for, and the ledger; never who tipped off.",
+        ),
+        Lazy("grant", "rewards:grant", "Grant the reward of a closed and checked case to whoever reported it first."),
+        Lazy("pay", "rewards:pay", "Note that a granted reward was paid; by somebody else than who granted it."),
+        Lazy("refuse", "rewards:refuse", "Refuse a reward, granted or not."),
+        Lazy("informant", "rewards:informant", "Open the sealed name behind a case; who read it and why is stored."),
+        Lazy(
+            "new-key",
+            "rewards:print_key",
+            "Make a key to seal informants' names with and print it, this once; it belongs into the settings.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Emergencies and drills: 应急, 演练."),
+    name="situations",
+    cls=group_of(
+        Lazy("list", "situations:list_", "List the emergencies and drills that are on."),
+        Lazy(
+            "start",
+            "situations:start",
+            "Begin an emergency or a drill: its routing rules and limits go before the routine ones from now on.",
+        ),
+        Lazy(
+            "end",
+            "situations:end",
+            "End an emergency or a drill; what was done in it stays as it was decided.",
+        ),
+    ),
+)
+app.add_typer(
     typer.Typer(no_args_is_help=True, help="Accounts of people, and what they may do where."),
     name="users",
     cls=group_of(

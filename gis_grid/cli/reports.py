@@ -151,6 +151,7 @@ def export(
             since=parse_instant(since, zone=zone) if since else None,
             until=parse_instant(until, zone=zone) if until else None,
             is_public=not staff,
+            with_drills=True,
         )
         total = count_reports(session, which)
         count = export_reports(session, file, which, zone=zone, tell=lambda done: tell("Writing", done, total))

@@ -1,5 +1,6 @@
 -- A row is one thing that is counted in a period: what it is counted for, whether it was done and in time, by whom, and
--- the step of the case's log that says so. Only the log is read, as it stood at :as_of, so a month keeps its figures.
+-- the step of the case's log that says so. Only the log is read, as it stood at :as_of, so a month keeps its figures;
+-- what never changes of a case, that it is a drill, is asked of the case.
 with due as (
     -- Due times are compared as the text they are stored as: UTC to the second and finer, so that an index on it serves.
     select case_id, seq, at, after, unit, 'whole' as clock, changed -> 'whole' as run
@@ -131,6 +132,7 @@ select
     ground.changed ->> 'town_code' as town, accepted.changed ->> 'event_type' as event_type,
     (accepted.changed ->> 'report_id')::uuid as report_id
 from counted
+join cases on cases.id = counted.case_id and cases.drill_id is null
 join case_events as accepted on accepted.case_id = counted.case_id and accepted.seq = 1
 join lateral (
     select changed

@@ -33,7 +33,7 @@ select
     cases.district_code, cases.is_synthetic, had.seq as had_seq, had.after as stage, had.unit,
     coalesce(units.name, had.unit) as unit_name, taken.who as taker, posts.title as post, holders.id as holder_id
 from turned
-join cases on cases.id = turned.case_id
+join cases on cases.id = turned.case_id and cases.drill_id is null
 join lateral (
     select seq, unit, after
     from case_events as last
