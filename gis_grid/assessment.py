@@ -61,6 +61,7 @@ class By(StrEnum):
     PERSON = "person"
     FAMILY = "family"  # event or component
     SOURCE = "source"
+    REPORTER_CLASS = "reporter_class"  # residents, volunteers, stairwell heads, committees, staff
 
 
 Counts = Mapping[Measure, Counted]
@@ -206,6 +207,8 @@ def _facts(by: By) -> tuple[sa.Subquery, sa.ColumnElement[Any]]:
             key = EventType.__table__.c.family
         case By.SOURCE:
             key = Report.__table__.c.source
+        case By.REPORTER_CLASS:
+            key = Report.__table__.c.reporter_class
         case _:
             key = facts.c[by.value]
     return facts, key
@@ -214,7 +217,7 @@ def _facts(by: By) -> tuple[sa.Subquery, sa.ColumnElement[Any]]:
 def _joined(facts: sa.Subquery, by: By) -> Any:
     if by is By.FAMILY:
         return facts.join(EventType, EventType.code == facts.c.event_type)
-    if by is By.SOURCE:
+    if by in {By.SOURCE, By.REPORTER_CLASS}:
         return facts.join(Report, Report.id == facts.c.report_id)
     return facts
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -490,6 +490,21 @@ def count_by_grid(session: Session, which: ReportFilter) -> dict[str, int]:
     """How many reports each grid has; grids without any are left out."""
     query = sa.select(Grid.code, sa.func.count()).join(Report, Report.grid_id == Grid.id).where(*which.conditions())
     return dict(session.execute(query.group_by(Grid.code)).all())
+
+
+class SenderCount(NamedTuple):
+    """How many reports came by one source from one class of reporters."""
+
+    source: str
+    reporter_class: str
+    reports: int
+
+
+def count_by_sender(session: Session, which: ReportFilter) -> list[SenderCount]:
+    """How many reports came by which source from whom: residents, volunteers, stairwell heads, committees and staff."""
+    query = sa.select(Report.source, Report.reporter_class, sa.func.count()).where(*which.conditions())
+    query = query.group_by(Report.source, Report.reporter_class).order_by(Report.source, Report.reporter_class)
+    return [SenderCount(*row) for row in session.execute(query)]
 
 
 def points_of(session: Session, which: ReportFilter) -> npt.NDArray[np.float64]:

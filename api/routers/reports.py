@@ -49,6 +49,7 @@ from gis_grid.reports import (
     Report,
     ReportFilter,
     Source,
+    count_by_sender,
     file_reports,
     find_reports,
     place_by_hand,
@@ -318,6 +319,19 @@ def _cursor(token: str) -> tuple[datetime, uuid.UUID]:
         return at, uuid.UUID(hex=key)
     except ValueError:
         raise bad_token() from None
+
+
+@router.get("/counts")
+def get_counts(
+    _: Anyone,
+    session: InSession,
+    town: Annotated[Code | None, Query(description="code of a town, community or the district")] = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
+) -> Json:
+    """How many reports came by which source from which class of reporters; drills are not counted."""
+    which = ReportFilter(area=town, since=since, until=until)
+    return {"counts": [one._asdict() for one in count_by_sender(session, which)]}
 
 
 @router.get("/{report_id}")

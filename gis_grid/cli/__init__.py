@@ -85,6 +85,11 @@ app.add_typer(
     name="reports",
     cls=group_of(
         Lazy("load", "reports:load", "Store reports from the past, the whole file or nothing."),
+        Lazy(
+            "count",
+            "reports:count",
+            "Count reports by source and by whom: residents, volunteers, stairwell heads, committees, staff.",
+        ),
         Lazy("place", "reports:place", "Put a report into a grid by hand; the placement it had stays in its history."),
         Lazy(
             "export",

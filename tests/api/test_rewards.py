@@ -103,3 +103,6 @@ def test_a_reporters_class_is_their_accounts_or_what_intake_staff_name(
         return
     stored = service.get(f"/reports/{answer.json()['id']}").json()["properties"]["reporter_class"]
     assert stored == expected
+    assert service.get("/reports/counts").json()["counts"] == [
+        {"source": "resident", "reporter_class": expected, "reports": 1}
+    ]

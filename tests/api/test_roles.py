@@ -82,6 +82,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/public/counts"): P.SEE_PUBLIC,
     ("GET", "/api/v1/notices"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/reports/counts"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
     ("GET", "/api/v1/rewards"): P.SETTLE_REWARD,

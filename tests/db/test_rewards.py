@@ -11,8 +11,11 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
+from gis_grid.backup import backup, restore
 from gis_grid.case_steps import SamePerson
 from gis_grid.cases import Case
+from gis_grid.database import connect, sessions
+from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.errors import InvalidInput, NotFound
 from gis_grid.informants import (
     CannotBeOpened,
@@ -217,3 +220,25 @@ def test_without_a_usable_key_it_says_so_and_does_not_tell_the_key(keys: list[st
         Sealer.of([SecretStr(key) for key in keys])
 
     assert not any(key in str(caught.value) for key in keys)
+
+
+def test_a_restored_backup_holds_names_sealed_and_the_key_opens_them(
+    desk: Desk, cluster: EmbeddedPostgis, database: str, tmp_path: Path
+) -> None:
+    report = tip_off(desk)
+    desk.session.commit()
+    file = tmp_path / "city.tar"
+    backup(cluster.url(database), photos_folder=tmp_path / "photos", to=file, city="闵行区", now=NOW)
+    cluster.ensure_database("restored")
+    try:
+        restore(file, database_url=cluster.url("restored"), photos_folder=tmp_path / "there")
+        engine = connect(cluster.url("restored"), role=None)
+        with sessions(engine)() as restored:
+            row = restored.get_one(Informant, report.id)
+            assert SEALER.open(row.sealed) == Identity("赵敏", "10000000009")
+            with pytest.raises(CannotBeOpened, match="GIS_GRID_INFORMANT_KEYS"):
+                Sealer.of([SecretStr(new_key())]).open(row.sealed)
+        engine.dispose()
+    finally:
+        cluster.drop_database("restored")
+    assert "赵敏".encode() not in file.read_bytes()

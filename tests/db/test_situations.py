@@ -20,7 +20,7 @@ from gis_grid.duplicates import likely_duplicates
 from gis_grid.errors import InvalidInput, NotFound
 from gis_grid.openness import busy_squares, public_counts, reds_by_unit
 from gis_grid.periods import Period
-from gis_grid.reports import ReportFilter, count_by_grid, find_reports, points_of
+from gis_grid.reports import ReportFilter, count_by_grid, count_by_sender, find_reports, points_of
 from gis_grid.rewards import candidates
 from gis_grid.routing import Step, Urgency, limits_for
 from gis_grid.situations import (
@@ -142,6 +142,7 @@ COUNTED: dict[str, Callable[[Session], Any]] = {
     "lights by grid": lambda session: lights_by_grid(session, now=LATER),
     "public counts": lambda session: public_counts(session, since=SINCE),
     "busy squares": lambda session: busy_squares(session, since=SINCE),
+    "reports by whom they come from": lambda session: count_by_sender(session, ReportFilter()),
     "bulletin": lambda session: len(red_cases(session, MARCH, now=LATER).runs),
     "public bulletin": lambda session: reds_by_unit(red_cases(session, MARCH, now=LATER).runs),
     **{
