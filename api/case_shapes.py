@@ -40,6 +40,8 @@ def case_json(case: Case, caller: Caller, *, now: datetime) -> Json:
         "reworks": state.reworks,
         "is_suspended": state.is_suspended,
         "is_synthetic": case.is_synthetic,
+        "is_drill": case.is_drill,
+        "drill": case.drill_id,
     }
     if view_of(caller, case.ground).is_public:
         return public
@@ -177,6 +179,7 @@ def waiting_json(report: Report) -> Json:
         "source": report.source,
         "received_at": _iso(report.received_at),
         "is_synthetic": report.is_synthetic,
+        "is_drill": report.is_drill,
     }
 
 

@@ -53,6 +53,8 @@ def report_feature(report: Report, caller: Caller, *, photos: list[Photo] | None
         "observed_at": report.observed_at.isoformat() if report.observed_at else None,
         "received_at": report.received_at.isoformat(),
         "is_synthetic": report.is_synthetic,
+        "is_drill": report.is_drill,
+        "reporter_class": report.reporter_class,
         "is_coarsened": view.is_public,
     }
     if not view.is_public:

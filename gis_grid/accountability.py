@@ -170,7 +170,7 @@ class NewReferral:
 
 
 def proposals(session: Session, period: Period, *, now: datetime, bounds: Bounds = DEFAULT_BOUNDS) -> list[Proposal]:
-    """What the log of a period gives grounds for, the latest first; drills give none (see the view `drill_cases`)."""
+    """What the log of a period gives grounds for, the latest first; drills give none."""
     red = red_cases(session, period, now=now).runs
     given = {
         "since": period.since,
@@ -315,7 +315,7 @@ def _rows_of(session: Session, evidence: Iterable[Evidence]) -> list[tuple[Case,
     """The rows of the log that are named, each once; a drill's are none."""
     evidence = list(dict.fromkeys(evidence))
     cases = {case.name: case for case in cases_of(session, evidence)}
-    drills: sa.Select[tuple[int]] = sa.select(sa.column("id")).select_from(sa.table("drill_cases"))
+    drills = sa.select(Case.id).where(Case.drill_id.is_not(None))
     keys = [(cases[one.case].id, one.seq) for one in evidence]
     query = sa.select(CaseLogEntry).where(sa.tuple_(CaseLogEntry.case_id, CaseLogEntry.seq).in_(keys))
     found = {(row.case_id, row.seq): row for row in session.scalars(query.where(CaseLogEntry.case_id.not_in(drills)))}

@@ -66,6 +66,7 @@ class By(StrEnum):
     PERSON = "person"
     FAMILY = "family"  # event or component
     SOURCE = "source"
+    REPORTER_CLASS = "reporter_class"  # residents, volunteers, stairwell heads, committees, staff
 
 
 Counts = Mapping[Measure, Counted]
@@ -251,9 +252,9 @@ def _facts(by: By) -> tuple[sa.Subquery, Any, sa.ColumnElement[Any]]:
         case By.FAMILY:
             kinds = EventType.__table__
             return facts, facts.join(kinds, kinds.c.code == facts.c.event_type), kinds.c.family
-        case By.SOURCE:
+        case By.SOURCE | By.REPORTER_CLASS:
             reports = Report.__table__
-            return facts, facts.join(reports, reports.c.id == facts.c.report_id), reports.c.source
+            return facts, facts.join(reports, reports.c.id == facts.c.report_id), reports.c[by.value]
         case _:
             return facts, facts, facts.c[by.value]
 

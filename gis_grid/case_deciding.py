@@ -153,6 +153,7 @@ def decide(state: CaseState, step: Step, *, who: str, at: datetime, facts: Facts
     said = {
         **step.model_dump(mode="json", exclude={"action", "expected_seq"}, exclude_none=True),
         **step.findings(facts),
+        **({"situation": facts.situation} if facts.situation is not None else {}),
     }
     return after, event_between(state, after, action=step.action, who=who, at=at, said=said)
 

@@ -25,9 +25,10 @@ from gis_grid.reports import Report
 from gis_grid.routing import Proposal, Urgency, fallbacks, limits_for, route
 from gis_grid.routing import Step as Limited
 from gis_grid.rules import calendar_at, thresholds_at
+from gis_grid.situations import ROUTINE, Situation, situation_of
 from gis_grid.supervision_acts import Act, Tells, acts_at
 from gis_grid.tenures import manager_of
-from gis_grid.territory import Grid, Level
+from gis_grid.territory import Grid, Level, ground_of
 from gis_grid.units import UnitKind, find_units, posts_of, the_unit
 
 # What a case that stands in a stage waits for; that step's limit runs then. A refusal stops no clock and starts none.
@@ -81,12 +82,19 @@ def facts_for(
     """
     if isinstance(step, Dispatch | RuleFinally | Transfer) and step.unit is not None:
         the_unit(session, step.unit, at=now)
-    found = _found_for(session, state, step, report, grid, city=city, photos=photos, now=now)
-    rules = rules_at(session, state, step, city=city, now=now)
+    situation = situation_of(session, ground_of(grid), drill_id=report.drill_id, at=now)
+    rule_set = set_of(situation)
+    found = _found_for(session, state, step, report, grid, city=city, photos=photos, rule_set=rule_set, now=now)
+    rules = rules_at(session, state, step, city=city, rule_set=rule_set, now=now)
     if found.get("start_level") is CaseLevel.COMMUNITY and Stage.DISPATCHED in rules.steps:
         # In its own queue the community has as long as a unit that was sent the case: nobody dispatches it there.
         rules = replace(rules, steps={**rules.steps, Stage.FILED: rules.steps[Stage.DISPATCHED]})
-    return Facts(rules=rules, other=other, **found)
+    return Facts(rules=rules, other=other, situation=situation.id if situation else None, **found)
+
+
+def set_of(situation: Situation | None) -> str:
+    """The set of rules that holds in a situation; routine without one."""
+    return (situation.rule_set if situation else None) or ROUTINE
 
 
 def _found_for(
@@ -98,20 +106,21 @@ def _found_for(
     *,
     city: City,
     photos: Path,
+    rule_set: str,
     now: datetime,
 ) -> dict[str, Any]:
     """What a kind of step needs of `Facts`, and nothing that it does not."""
     found: dict[str, Any] = {}
     match step:
         case File():
-            found = _filing(session, state, step, grid, city=city, now=now)
+            found = _filing(session, state, step, grid, city=city, rule_set=rule_set, now=now)
         case Escalate():
             found = {"dispatch_unit": fallbacks(session, grid, at=now)[0].code}
         case Return():
-            evidence = evidence_of(session, state, report, grid, now=now)
+            evidence = evidence_of(session, state, report, grid, rule_set=rule_set, now=now)
             found = {"dispatch_unit": fallbacks(session, grid, at=now)[0].code, "evidence": evidence}
         case Dispatch():
-            found = {"proposed_unit": propose(session, state, grid, now=now).unit.code}
+            found = {"proposed_unit": propose(session, state, grid, rule_set=rule_set, now=now).unit.code}
         case RuleFinally():
             found = {"town_unit": _town_unit(session, grid, now=now)}
         case Handle() if step.after_photo is not None:
@@ -145,10 +154,12 @@ def _town_unit(session: Session, grid: Grid, *, now: datetime) -> str | None:
     return next((unit.code for unit in fallbacks(session, grid, at=now) if unit.kind == UnitKind.SUB_CENTRE), None)
 
 
-def rules_at(session: Session, state: CaseState, step: Step, *, city: City, now: datetime) -> CaseRules:
+def rules_at(
+    session: Session, state: CaseState, step: Step, *, city: City, rule_set: str = ROUTINE, now: datetime
+) -> CaseRules:
     """Limits, calendar and thresholds in force now for a case; only a case that is filed, or is being, needs them."""
     urgency = step.urgency if isinstance(step, File) and step.urgency else state.urgency
-    limits = limits_for(session, state.event_type, urgency=urgency, at=now)
+    limits = limits_for(session, state.event_type, urgency=urgency, at=now, rule_set=rule_set)
     if Limited.WHOLE not in limits:
         raise NoLimit(
             f"the rules name no limit for the whole of a case of type {state.event_type}, urgency {urgency}; "
@@ -166,15 +177,23 @@ def rules_at(session: Session, state: CaseState, step: Step, *, city: City, now:
     )
 
 
-def propose(session: Session, state: CaseState, grid: Grid, *, now: datetime) -> Proposal:
+def propose(session: Session, state: CaseState, grid: Grid, *, rule_set: str = ROUTINE, now: datetime) -> Proposal:
     """The unit that the routing proposes for a case where it stands, from its own level upwards."""
     level = Level(state.level.value) if state.level else Level.COMMUNITY
-    return route(session, state.event_type, grid, at=now, urgency=state.urgency, from_level=level)
+    return route(session, state.event_type, grid, at=now, urgency=state.urgency, from_level=level, rule_set=rule_set)
 
 
-def _filing(session: Session, state: CaseState, step: File, grid: Grid, *, city: City, now: datetime) -> dict[str, Any]:
+def propose_for(session: Session, state: CaseState, report: Report, grid: Grid, *, now: datetime) -> Proposal:
+    """`propose` by the rules of the emergency or drill that the case lies in now, if any."""
+    situation = situation_of(session, ground_of(grid), drill_id=report.drill_id, at=now)
+    return propose(session, state, grid, rule_set=set_of(situation), now=now)
+
+
+def _filing(
+    session: Session, state: CaseState, step: File, grid: Grid, *, city: City, rule_set: str, now: datetime
+) -> dict[str, Any]:
     urgency: Urgency = step.urgency or state.urgency
-    proposal = route(session, state.event_type, grid, at=now, urgency=urgency)
+    proposal = route(session, state.event_type, grid, at=now, urgency=urgency, rule_set=rule_set)
     level = CaseLevel(proposal.rule.level) if proposal.rule else CaseLevel.TOWN
     queues = fallbacks(session, grid, at=now)  # the town's sub-centre, then the district's centre
     unit = {CaseLevel.COMMUNITY: proposal.unit, CaseLevel.TOWN: queues[0]}.get(level, queues[-1])
@@ -205,7 +224,9 @@ def responsible_at(session: Session, grid: Grid, *, at: datetime) -> Responsibil
     return None if tenure is None else Responsibility(tenure_id=tenure.id, post=tenure.post, unit=tenure.unit)
 
 
-def evidence_of(session: Session, state: CaseState, report: Report, grid: Grid, *, now: datetime) -> dict[str, Any]:
+def evidence_of(
+    session: Session, state: CaseState, report: Report, grid: Grid, *, rule_set: str = ROUTINE, now: datetime
+) -> dict[str, Any]:
     """What the placement says about whose ground it is: how it was placed, whose grids are near, what routing says."""
     mx, my = metres_per_degree(to_shape(report.geom).y)
     near = {"layer_id": grid.layer_id, "report_id": report.id, "within_m": NEIGHBOURS_WITHIN_M}
@@ -221,7 +242,7 @@ def evidence_of(session: Session, state: CaseState, report: Report, grid: Grid, 
         "placed_by": report.placed_by,
         "responsible": state.responsible.model_dump() if state.responsible else None,
         "near": [dict(row) for row in rows.mappings()],
-        "routing": propose(session, state, grid, now=now).evidence,
+        "routing": propose(session, state, grid, rule_set=rule_set, now=now).evidence,
     }
 
 

@@ -212,14 +212,14 @@ class Lights(NamedTuple):
 def lights_by_grid(
     session: Session, *, now: datetime, which: CaseFilter | None = None, scope: sa.ColumnElement[bool] | None = None
 ) -> dict[str, Lights]:
-    """The lights of the open cases of each grid that has any; parameters as `find_cases`."""
+    """The lights of the open cases of each grid that has any, without drills; parameters as `find_cases`."""
     # Each light includes the worse ones: a clock that is past orange is past yellow.
     yellow, orange, red = (
         sa.func.count().filter(column <= now) for column in (Case.yellow_at, Case.orange_at, Case.red_at)
     )
     waiting = sa.func.count().filter(Case.filed_at.is_(None))
     query = sa.select(Case.grid_code, sa.func.count(), waiting, yellow, orange, red)
-    query = query.where(*(which or CaseFilter()).conditions(now))
+    query = query.where(Case.drill_id.is_(None), *(which or CaseFilter()).conditions(now))
     if scope is not None:
         query = query.where(scope)
     return {

@@ -84,6 +84,8 @@ class Facts:
         Who is told of an act of supervision: units, and posts of units; never a phone.
     next_serial
         The next serial number of the day, taken only when the case is filed.
+    situation
+        The emergency or drill whose rules these are; None in routine.
     """
 
     rules: CaseRules
@@ -98,3 +100,4 @@ class Facts:
     other: CaseState | None = None
     told: tuple[Addressee, ...] = ()
     next_serial: Callable[[], str] = field(default=_no_serial)
+    situation: int | None = None

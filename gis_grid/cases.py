@@ -26,6 +26,7 @@ from gis_grid.instants import LAST
 from gis_grid.notices import Notice, notice_rows
 from gis_grid.reports import Report, the_report
 from gis_grid.routing import Urgency
+from gis_grid.situations import Situation
 from gis_grid.territory import Grid, ground_of
 
 CHANNEL = "gis_grid_cases"
@@ -33,7 +34,7 @@ NEVER_DUE = LAST - timedelta(microseconds=1)  # sorts a case without a running c
 
 
 class Case(Base):
-    """A case as it is now; every column but the first four follows from `state`.
+    """A case as it is now; every column but the first five follows from `state`.
 
     Attributes
     ----------
@@ -55,6 +56,7 @@ class Case(Base):
     opening_report_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(Report.id), unique=True)
     grid_id: Mapped[int] = mapped_column(sa.ForeignKey(Grid.id), index=True)
     is_synthetic: Mapped[bool] = mapped_column(server_default=sa.false())
+    drill_id: Mapped[int | None] = mapped_column(sa.ForeignKey(Situation.id))
     report_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(Report.id), index=True)
     serial: Mapped[str | None] = mapped_column(unique=True)
     seq: Mapped[int]
@@ -90,8 +92,9 @@ class Case(Base):
             "due_at",
             "id",
             postgresql_where=sa.text("closed_at is null"),
-            postgresql_include=["filed_at", "yellow_at", "orange_at", "red_at"],
+            postgresql_include=["filed_at", "yellow_at", "orange_at", "red_at", "drill_id"],
         ),
+        sa.Index("ix_cases_drill_id", "drill_id", postgresql_where=sa.text("drill_id is not null")),
         *(
             sa.Index(f"ix_cases_open_{name}", column, "due_at", "id", postgresql_where=sa.text("closed_at is null"))
             for name, column in (("community", "community_code"), ("town", "town_code"), ("unit", "unit"))
@@ -110,6 +113,11 @@ class Case(Base):
     def name(self) -> str:
         """The serial number, or what stands for it before there is one."""
         return self.serial or str(self.id)
+
+    @property
+    def is_drill(self) -> bool:
+        """Whether it is only practised: shown as such everywhere, and counted nowhere."""
+        return self.drill_id is not None
 
     @property
     def ground(self) -> tuple[str, ...]:
@@ -201,6 +209,10 @@ class AcceptedAlready(Conflict):
     """The report is a case already."""
 
 
+class DrillAndReal(Conflict):
+    """What is practised and what is real are never merged."""
+
+
 class Superseded(Conflict):
     """Somebody else took a step on the case since the asker last saw it."""
 
@@ -241,6 +253,7 @@ def accept_report(
         grid_id=report.grid.id,
         district_code=ground[-1],
         is_synthetic=report.is_synthetic,
+        drill_id=report.drill_id,
     )
     store_steps(session, [(case, replay([event]), event)], by=by)
     return case
@@ -316,6 +329,8 @@ def take_step(
             f"case {case.name} has gone on: step {case.seq}, {last.action} by {last.who} at {last.at.isoformat()}; "
             f"you saw step {step.expected_seq}"
         )
+    if any(other.drill_id != case.drill_id for other in cases[1:]):
+        raise DrillAndReal(f"case {case.name} and {cases[1].name} are not of one drill: they are not merged")
     event = log_step(session, cases, step, city=city, photos=photos, by=by, now=now)
     tell_back(session, case.id, case.name, event, now=now)
     if isinstance(step, Merge):

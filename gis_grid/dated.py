@@ -283,5 +283,7 @@ def refuse_overlaps(path: Path, numbered: Iterable[tuple[int, Stretch]]) -> None
         rows.sort(key=lambda row: row[1].since or BEGINNING)
         for (first, one), (second, other) in pairwise(rows):
             if one.until is None or (other.since or BEGINNING) < one.until:
-                faults.append(f"rows {first} and {second} both hold for {' '.join(map(str, key))} at one time")
+                faults.append(
+                    f"rows {first} and {second} both hold for {' '.join(filter(None, map(str, key)))} at one time"
+                )
     refuse(path, faults)

@@ -229,6 +229,8 @@ def pass_up(
     """
     if case.serial is None or case.closed_at is not None:
         raise IllegalStep(f"case {case.name} is {case.stage}: only a case that is filed and open is passed up")
+    if case.drill_id is not None:
+        raise IllegalStep(f"case {case.name} is a drill: it is not passed on")
     last = next((e.said for e in reversed(log_of(session, case)) if e.said.get("peer") == to), {"what": None})
     if last["what"] in {"passed_up", "received"}:
         raise PassedUpAlready(f"case {case.name} was passed to {to} already: message {last['message']}")

@@ -25,6 +25,7 @@ from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
     patrols,
     photos,
     rate_limits,
+    rewards,
     rules,
     seen_shares,
     sign_in,

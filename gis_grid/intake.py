@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.datum import Datum, LonLat, to_wgs84
 from gis_grid.geo.privacy import coarsen
+from gis_grid.informants import Sealed
+from gis_grid.permissions import ReporterClass
 from gis_grid.reports import Kind, NewReport, Source
 from gis_grid.territory import Area, GridLayer, Level
 
@@ -82,6 +84,9 @@ class Intake:
         reporter_name: str | None = None,
         reporter_phone: str | None = None,
         is_synthetic: bool = False,
+        drill_id: int | None = None,
+        reporter_class: ReporterClass = ReporterClass.RESIDENT,
+        informant: Sealed | None = None,
     ) -> NewReport:
         """A report ready to be filed; its times are UTC already.
 
@@ -113,4 +118,7 @@ class Intake:
             reporter_name=reporter_name,
             reporter_phone=reporter_phone,
             is_synthetic=is_synthetic,
+            drill_id=drill_id,
+            reporter_class=reporter_class,
+            informant=informant,
         )

@@ -158,7 +158,7 @@ def public_counts(session: Session, *, since: datetime) -> list[PublicCount]:
     query = (
         sa.select(Case.town_code, Case.event_type, count, count.filter(is_open), count.filter(~is_open))
         .join(EventType, EventType.code == Case.event_type)
-        .where(Case.accepted_at >= since)
+        .where(Case.accepted_at >= since, Case.drill_id.is_(None))
         .group_by(Case.town_code, Case.event_type)
         .order_by(Case.town_code, Case.event_type)
     )
@@ -170,7 +170,7 @@ def busy_squares(session: Session, *, since: datetime) -> list[BusySquare]:
     count = sa.func.count()
     query = (
         sa.select(sa.func.ST_X(Report.public_geom), sa.func.ST_Y(Report.public_geom), count)
-        .where(Report.received_at >= since)
+        .where(Report.received_at >= since, Report.drill_id.is_(None))
         .group_by(Report.public_geom)
         .having(count >= LEAST_SHOWN)
         .order_by(count.desc(), sa.func.ST_X(Report.public_geom), sa.func.ST_Y(Report.public_geom))

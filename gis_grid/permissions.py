@@ -12,6 +12,8 @@ class Role(StrEnum):
 
     RESIDENT = "resident"
     VOLUNTEER = "volunteer"
+    STAIRWELL_HEAD = "stairwell_head"  # 楼组长
+    COMMITTEE = "committee"  # of residents who govern themselves
     PATROLLER = "patroller"
     GRID_MANAGER = "grid_manager"
     OPERATOR = "operator"
@@ -20,7 +22,18 @@ class Role(StrEnum):
     CHECKER = "checker"
     SUPERVISOR = "supervisor"
     PLANNER = "planner"
+    REWARD_CLERK = "reward_clerk"
     ADMINISTRATOR = "administrator"
+
+
+class ReporterClass(StrEnum):
+    """Whom a report comes from, counted apart (多元共治)."""
+
+    RESIDENT = "resident"
+    VOLUNTEER = "volunteer"
+    STAIRWELL_HEAD = "stairwell_head"
+    COMMITTEE = "committee"
+    STAFF = "staff"
 
 
 class Permission(StrEnum):
@@ -36,6 +49,10 @@ class Permission(StrEnum):
     SEND_TRACK = "send_track"
     READ_TRACKS = "read_tracks"  # where a named person went
     SEE_ASSESSMENT = "see_assessment"  # bulletin, indicators, scores
+    JOIN_DRILL = "join_drill"  # mark a report as part of a drill that is on
+    DECLARE = "declare"  # begin and end emergencies and drills
+    SETTLE_REWARD = "settle_reward"
+    READ_INFORMANT = "read_informant"  # the sealed identity; each reading is logged
 
     ACCEPT = "accept"
     FILE = "file"
@@ -58,13 +75,16 @@ class Permission(StrEnum):
 
 P = Permission
 OPEN_TO_ALL = frozenset({P.SEE_PUBLIC, P.SEND_REPORT})
-_SEE_ALL = OPEN_TO_ALL | {P.SEE_REPORT_DETAILS, P.SEE_CONTACTS, P.SEE_PHOTOS}
+_SEE_ALL = OPEN_TO_ALL | {P.SEE_REPORT_DETAILS, P.SEE_CONTACTS, P.SEE_PHOTOS, P.JOIN_DRILL}
+_SELF_GOVERNING = OPEN_TO_ALL | {P.SEND_TRACK, P.JOIN_DRILL}
 
 # The operator takes in and never dispatches; who handles never checks; who approves a delay is not who asks for it.
 POWERS: dict[Role, frozenset[Permission]] = {
     Role.RESIDENT: OPEN_TO_ALL,
-    Role.VOLUNTEER: OPEN_TO_ALL | {P.SEND_TRACK},
-    Role.PATROLLER: OPEN_TO_ALL | {P.SEE_REPORT_DETAILS, P.SEE_PHOTOS, P.TAKE, P.HANDLE, P.SEND_TRACK},
+    Role.VOLUNTEER: _SELF_GOVERNING,
+    Role.STAIRWELL_HEAD: _SELF_GOVERNING,
+    Role.COMMITTEE: _SELF_GOVERNING,
+    Role.PATROLLER: OPEN_TO_ALL | {P.SEE_REPORT_DETAILS, P.SEE_PHOTOS, P.TAKE, P.HANDLE, P.SEND_TRACK, P.JOIN_DRILL},
     Role.GRID_MANAGER: _SEE_ALL
     | {P.SEND_TRACK, P.ACCEPT, P.FILE, P.TAKE, P.HANDLE, P.ANSWER, P.MERGE, P.TRANSFER, P.SEE_ASSESSMENT},
     Role.OPERATOR: _SEE_ALL | {P.PLACE_REPORT, P.ACCEPT, P.FILE, P.MERGE, P.ANSWER, P.CLOSE},
@@ -73,8 +93,9 @@ POWERS: dict[Role, frozenset[Permission]] = {
     Role.CHECKER: _SEE_ALL | {P.CHECK, P.CLOSE},
     Role.SUPERVISOR: _SEE_ALL
     | {P.READ_TRACKS, P.SEE_ASSESSMENT, P.PLACE_REPORT, P.TRANSFER, P.EXTEND, P.SUSPEND, P.VOID, P.CLOSE}
-    | {P.SUPERVISE, P.RULE_FINALLY, P.REFER, P.EVALUATE},
+    | {P.SUPERVISE, P.RULE_FINALLY, P.REFER, P.EVALUATE, P.DECLARE, P.SETTLE_REWARD},
     Role.PLANNER: OPEN_TO_ALL | {P.SEE_REPORT_DETAILS, P.SEE_ASSESSMENT},
+    Role.REWARD_CLERK: OPEN_TO_ALL | {P.SETTLE_REWARD, P.READ_INFORMANT},
     Role.ADMINISTRATOR: _SEE_ALL | {P.PLACE_REPORT, P.MANAGE_ACCOUNTS, P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT},
 }
 
@@ -198,6 +219,41 @@ class Caller:
         if not self.may(permission, area=area, unit=unit):
             where = next(iter(area), None) or next(iter(unit), None) or "what lies in no grid"
             raise OutOfScope(f"{self.who} may not {permission.replace('_', ' ')} for {where}: it is out of their scope")
+
+
+CLASS_OF: dict[Role, ReporterClass] = {
+    Role.RESIDENT: ReporterClass.RESIDENT,
+    Role.VOLUNTEER: ReporterClass.VOLUNTEER,
+    Role.STAIRWELL_HEAD: ReporterClass.STAIRWELL_HEAD,
+    Role.COMMITTEE: ReporterClass.COMMITTEE,
+}
+
+
+def reporter_class_of(caller: Caller, named: ReporterClass | None, *, is_own: bool) -> ReporterClass:
+    """Whom a report comes from: whoever sends it, by their roles, or whom intake staff name.
+
+    Nobody is believed to be more than their account says: without a sign-in, everybody is a resident.
+
+    Parameters
+    ----------
+    named
+        As the sender says; None where they say nothing.
+    is_own
+        Whether the sender found it themselves, rather than taking it down from somebody, who then is a resident.
+
+    Raises
+    ------
+    Forbidden
+        The sender is not of that class, and may not take reports of others down.
+    """
+    order = list(ReporterClass)
+    classes = [CLASS_OF.get(grant.role, ReporterClass.STAFF) for grant in caller.grants]
+    own = max(classes, key=order.index, default=ReporterClass.RESIDENT)
+    if named is None:
+        return own if is_own else ReporterClass.RESIDENT
+    if named in {own, ReporterClass.RESIDENT} or (named is not ReporterClass.STAFF and caller.has(P.ACCEPT)):
+        return named
+    raise Forbidden(f"reporter_class: {caller.who} is no {named.value}, and may not take reports of others down")
 
 
 class OutOfScope(Forbidden):

@@ -92,6 +92,7 @@ def _query(*, is_public: bool) -> sa.Select[Any]:
         "town": town.name,
         "lon": sa.func.ST_X(point),
         "lat": sa.func.ST_Y(point),
+        "is_drill": Report.drill_id.is_not(None),
         "reporter_name": Reporter.name,
         "reporter_phone": Reporter.phone,
     }
@@ -124,6 +125,8 @@ def _schema(*, is_public: bool) -> pa.Schema:
         "lon": number,
         "lat": number,
         "is_synthetic": pa.bool_(),
+        "is_drill": pa.bool_(),
+        "reporter_class": text,
     }
     staff = {
         "text": text,

@@ -4,10 +4,10 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,16 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.orm import Mapped, Session, aliased, defer, joinedload, mapped_column, relationship
 
 from gis_grid.database import Base, By, Change, change
+from gis_grid.dated import one_of
 from gis_grid.errors import Conflict, GridError, InvalidInput, NotFound
 from gis_grid.event_types import EventType
 from gis_grid.geo.datum import Datum, LonLat
 from gis_grid.geo.placing import Method
+from gis_grid.informants import Informant, Sealed
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M, Located, locate
-from gis_grid.territory import Area, Grid, GridLayer, the_grid
+from gis_grid.permissions import ReporterClass
+from gis_grid.situations import Situation, the_drill
+from gis_grid.territory import Area, Grid, GridLayer, ground_of, the_grid
 
 FUTURE = timedelta(days=1)
 
@@ -79,6 +83,8 @@ class Report(Base):
     geom: Mapped[WKBElement] = mapped_column(Geometry("POINT", 4326, spatial_index=False))
     public_geom: Mapped[WKBElement] = mapped_column(Geometry("POINT", 4326, spatial_index=False))
     is_synthetic: Mapped[bool] = mapped_column(server_default=sa.false())
+    drill_id: Mapped[int | None] = mapped_column(sa.ForeignKey(Situation.id))
+    reporter_class: Mapped[str] = mapped_column(server_default=ReporterClass.RESIDENT.value)
 
     layer_id: Mapped[int | None] = mapped_column(sa.ForeignKey(GridLayer.id))
     grid_id: Mapped[int | None] = mapped_column(sa.ForeignKey(Grid.id))
@@ -96,6 +102,8 @@ class Report(Base):
     __table_args__ = (
         sa.CheckConstraint("method in ('inside', 'edge', 'snapped', 'outside', 'manual')", name="method"),
         sa.CheckConstraint("(grid_id is null) = (method = 'outside')", name="grid"),
+        sa.CheckConstraint(one_of("reporter_class", ReporterClass), name="reporter_class"),
+        sa.Index("ix_reports_drill_id", "drill_id", postgresql_where=sa.text("drill_id is not null")),
         sa.Index("ix_reports_received_at", "received_at", "id"),
         sa.Index("ix_reports_grid_id_received_at", "grid_id", "received_at", "id"),
         sa.Index("ix_reports_event_type_received_at", "event_type", "received_at", "id"),
@@ -103,6 +111,11 @@ class Report(Base):
         sa.Index("ix_reports_geom", "geom", postgresql_using="gist"),
         sa.Index("ix_reports_public_geom", "public_geom", postgresql_using="gist"),
     )
+
+    @property
+    def is_drill(self) -> bool:
+        """Whether it is only practised: shown as such everywhere, and counted nowhere."""
+        return self.drill_id is not None
 
     def place(self, located: Located, *, reason: str | None, by: By, at: datetime) -> "PastPlacement":
         """Move to another placement; the one left behind, to be stored in the history."""
@@ -171,6 +184,8 @@ class NewReport:
         The same place in WGS84.
     received_at
         For reports from the past; the time of filing without it.
+    informant
+        Who tips off, sealed; in place of a reporter.
     """
 
     id: uuid.UUID
@@ -188,6 +203,9 @@ class NewReport:
     reporter_phone: str | None = None
     received_at: datetime | None = None
     is_synthetic: bool = False
+    drill_id: int | None = None
+    reporter_class: ReporterClass = ReporterClass.RESIDENT
+    informant: Sealed | None = None
 
     @property
     def content_sha256(self) -> str:
@@ -204,6 +222,10 @@ class NewReport:
             self.reporter_name,
             self.reporter_phone,
         ]
+        if self.drill_id is not None:
+            content.append(f"drill {self.drill_id}")
+        if self.informant is not None:
+            content.append(self.informant.mark)
         return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
@@ -286,6 +308,9 @@ def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By
         accuracy_m=[item.accuracy_m for item in fresh],
         snap_m=snap_m,
     )
+    for item, place in zip(fresh, located, strict=True):
+        if item.drill_id is not None:
+            the_drill(session, item.drill_id, _ground(session, place), at=now)
     rows = [_row(item, place, by=by, now=now) for item, place in zip(fresh, located, strict=True)]
     # A second sender of the same id waits here for the first to commit, then inserts nothing.
     inserted = set(session.scalars(pg_insert(Report).on_conflict_do_nothing().returning(Report.id), rows))
@@ -294,6 +319,12 @@ def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By
         for item in fresh
         if item.id in inserted and (item.reporter_name or item.reporter_phone)
     ]
+    if sealed := [
+        {"report_id": item.id, "sealed": item.informant.token, "sealed_at": now}
+        for item in fresh
+        if item.id in inserted and item.informant is not None
+    ]:
+        session.execute(sa.insert(Informant), sealed)
     if contacts:
         session.execute(sa.insert(Reporter), contacts)
     filed = [
@@ -304,6 +335,10 @@ def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By
     if filed:
         session.execute(sa.insert(Change), filed)
     return inserted
+
+
+def _ground(session: Session, place: Located) -> tuple[str, ...]:
+    return ground_of(session.get(Grid, place.grid_id)) if place.grid_id is not None else ()
 
 
 def _row(item: NewReport, place: Located, *, by: By, now: datetime) -> dict[str, Any]:
@@ -323,6 +358,8 @@ def _row(item: NewReport, place: Located, *, by: By, now: datetime) -> dict[str,
         "geom": _ewkt(item.point),
         "public_geom": _ewkt(item.public_point),
         "is_synthetic": item.is_synthetic,
+        "drill_id": item.drill_id,
+        "reporter_class": item.reporter_class.value,
         "layer_id": place.layer_id,
         "grid_id": place.grid_id,
         "method": place.method.value,
@@ -381,6 +418,8 @@ class ReportFilter:
         Received in [since, until).
     bbox
         (west, south, east, north) in WGS84 degrees; the public is filtered by the coarsened point.
+    with_drills
+        For lists, which mark what is only practised; it is counted nowhere.
     """
 
     grid: str | None = None
@@ -391,10 +430,11 @@ class ReportFilter:
     until: datetime | None = None
     bbox: tuple[float, float, float, float] | None = None
     is_public: bool = True
+    with_drills: bool = False
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """The `where` of a query on reports."""
-        found: list[sa.ColumnElement[bool]] = []
+        found: list[sa.ColumnElement[bool]] = [] if self.with_drills else [Report.drill_id.is_(None)]
         if self.grid is not None:
             found.append(Report.grid_id.in_(sa.select(Grid.id).where(Grid.code == self.grid)))
         if self.area is not None:
@@ -431,9 +471,10 @@ def _types_below(code: str) -> sa.Select[str]:
 def find_reports(
     session: Session, which: ReportFilter, *, limit: int, after: tuple[datetime, uuid.UUID] | None = None
 ) -> list[Report]:
-    """Reports, newest first; `after` is the (received_at, id) of the last one already seen."""
+    """Reports, newest first, those of drills too; `after` is the (received_at, id) of the last one already seen."""
     key = sa.tuple_(Report.received_at, Report.id)
-    query = sa.select(Report).where(*which.conditions()).order_by(Report.received_at.desc(), Report.id.desc())
+    listed = replace(which, with_drills=True)
+    query = sa.select(Report).where(*listed.conditions()).order_by(Report.received_at.desc(), Report.id.desc())
     if after is not None:
         query = query.where(key < sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
     # Names are wanted, not outlines: those would be most of what is read.
@@ -450,6 +491,21 @@ def count_by_grid(session: Session, which: ReportFilter) -> dict[str, int]:
     """How many reports each grid has; grids without any are left out."""
     query = sa.select(Grid.code, sa.func.count()).join(Report, Report.grid_id == Grid.id).where(*which.conditions())
     return dict(session.execute(query.group_by(Grid.code)).all())
+
+
+class SenderCount(NamedTuple):
+    """How many reports came by one source from one class of reporters."""
+
+    source: str
+    reporter_class: str
+    reports: int
+
+
+def count_by_sender(session: Session, which: ReportFilter) -> list[SenderCount]:
+    """How many reports came by which source from whom: residents, volunteers, stairwell heads, committees and staff."""
+    query = sa.select(Report.source, Report.reporter_class, sa.func.count()).where(*which.conditions())
+    query = query.group_by(Report.source, Report.reporter_class).order_by(Report.source, Report.reporter_class)
+    return [SenderCount(*row) for row in session.execute(query)]
 
 
 def points_of(session: Session, which: ReportFilter) -> npt.NDArray[np.float64]:

@@ -19,6 +19,7 @@ from gis_grid.database import Base
 from gis_grid.dated import Dated, Row, Stretch, one_at_a_time, one_of, read_file, refuse, refuse_overlaps
 from gis_grid.errors import InvalidInput, NotFound
 from gis_grid.event_types import EventType
+from gis_grid.situations import ROUTINE
 from gis_grid.territory import Grid, Level
 from gis_grid.unit_files import Numbered, fill_in
 from gis_grid.units import Unit, UnitKind, find_units, the_root
@@ -76,11 +77,15 @@ class RoutingRule(Dated, Base):
     unit
         A unit's code, in which `{community}`, `{town}` and `{district}` stand for the codes of the grid's areas, or
         several with `|` between, the first that is there counts; empty where this level has nobody for it.
+    rule_set
+        Empty for routine; a set of an emergency goes before it.
     """
 
     __tablename__ = "routing_rules"
-    KEY: ClassVar = ("event_type", "urgency", "level")
+    KEY: ClassVar = ("rule_set", "event_type", "urgency", "level")
     VALUES: ClassVar = ("unit", "is_example")
+
+    rule_set: Mapped[str] = mapped_column(server_default=ROUTINE)
 
     event_type: Mapped[str]
     urgency: Mapped[str]
@@ -88,7 +93,7 @@ class RoutingRule(Dated, Base):
     unit: Mapped[str]
 
     __table_args__ = (
-        one_at_a_time("routing_rules", "event_type", "urgency", "level"),
+        one_at_a_time("routing_rules", "rule_set", "event_type", "urgency", "level"),
         sa.CheckConstraint(one_of("urgency", [*Urgency, ANY]), name="urgency"),
         sa.CheckConstraint(one_of("level", UPWARDS), name="level"),
     )
@@ -98,8 +103,10 @@ class StepLimit(Dated, Base):
     """How long a step of a kind of case may take; `event_type` and `urgency` may be `*`."""
 
     __tablename__ = "limits"
-    KEY: ClassVar = ("event_type", "urgency", "step")
+    KEY: ClassVar = ("rule_set", "event_type", "urgency", "step")
     VALUES: ClassVar = ("amount", "unit", "is_example")
+
+    rule_set: Mapped[str] = mapped_column(server_default=ROUTINE)
 
     event_type: Mapped[str]
     urgency: Mapped[str]
@@ -108,7 +115,7 @@ class StepLimit(Dated, Base):
     unit: Mapped[str]
 
     __table_args__ = (
-        one_at_a_time("limits", "event_type", "urgency", "step"),
+        one_at_a_time("limits", "rule_set", "event_type", "urgency", "step"),
         sa.CheckConstraint(one_of("urgency", [*Urgency, ANY]), name="urgency"),
         sa.CheckConstraint(one_of("step", Step), name="step"),
         sa.CheckConstraint(one_of("unit", LimitUnit), name="unit"),
@@ -180,11 +187,13 @@ def route(
     at: datetime,
     urgency: Urgency = Urgency.NORMAL,
     from_level: Level = Level.COMMUNITY,
+    rule_set: str = ROUTINE,
 ) -> Proposal:
     """The unit that should handle an event of a type in a grid, by the rules and units in force at a time.
 
     The lowest level from `from_level` upwards whose rule names a unit that is there; when none does, the town's
-    sub-centre, and where there is none, the district's centre.
+    sub-centre, and where there is none, the district's centre. At each level a rule of `rule_set` goes before those of
+    routine.
 
     Raises
     ------
@@ -193,7 +202,8 @@ def route(
     """
     names = _areas_of(grid)
     lineage = _lineage(session, event_type)
-    matches = _matches(session, lineage, names, at=at, urgency=urgency, levels=UPWARDS[UPWARDS.index(from_level) :])
+    rules = _particular_first(session, RoutingRule, lineage, urgency=urgency, at=at, rule_set=rule_set)
+    matches = _matches(session, rules, names, at=at, levels=UPWARDS[UPWARDS.index(from_level) :])
     candidates = [match.unit for match in matches if match.unit is not None]
     rule = next((match.rule for match in matches if match.unit is not None), None)
     units = list(dict.fromkeys([*candidates, *fallbacks(session, grid, at=at)]))
@@ -203,6 +213,7 @@ def route(
         "urgency": str(urgency),
         "at": at.isoformat(),
         "from_level": str(from_level),
+        "rule_set": rule_set,
         "grid_code": grid.code,
         "layer_id": grid.layer_id,
         **{f"{level}_code": code for level, code in names.items()},
@@ -228,15 +239,14 @@ def _lineage(session: Session, event_type: str) -> tuple[str, str | None]:
 
 def _matches(  # one rule a level
     session: Session,
-    lineage: tuple[str, str | None],
+    rules: Sequence[RoutingRule],
     names: Mapping[str, str],
     *,
     at: datetime,
-    urgency: Urgency,
     levels: Sequence[Level],
 ) -> list[Match]:
     best: dict[Level, RoutingRule] = {}
-    for rule in _particular_first(session, RoutingRule, lineage, urgency=urgency, at=at):
+    for rule in rules:
         best.setdefault(Level(rule.level), rule)
     named = {level: fill_in(best[level].unit, names).split(OR) for level in levels if level in best}
     there = find_units(session, chain.from_iterable(named.values()), at=at)
@@ -247,21 +257,31 @@ def _matches(  # one rule a level
 
 
 def _particular_first(
-    session: Session, table: Any, lineage: tuple[str, str | None], *, urgency: Urgency, at: datetime
+    session: Session, table: Any, lineage: tuple[str, str | None], *, urgency: Urgency, at: datetime, rule_set: str
 ) -> list[Any]:
-    """Rules that cover an event type, the most particular first: type, class, all; within that, urgency named first."""
+    """Rules that cover an event type, the most particular first: type, class, all; within that, urgency named first.
+
+    All of `rule_set` go before those of routine.
+    """
     query = sa.select(table).where(
-        table.event_type.in_([*filter(None, lineage), ANY]), table.urgency.in_([urgency, ANY]), table.valid.contains(at)
+        table.event_type.in_([*filter(None, lineage), ANY]),
+        table.urgency.in_([urgency, ANY]),
+        table.rule_set.in_([rule_set, ROUTINE]),
+        table.valid.contains(at),
     )
     order = {code: rank for rank, code in enumerate((*lineage, ANY))}
-    return sorted(session.scalars(query), key=lambda rule: (order[rule.event_type], rule.urgency == ANY))
+
+    def rank(rule: Any) -> tuple[bool, int, bool]:
+        return rule.rule_set != rule_set, order[rule.event_type], rule.urgency == ANY
+
+    return sorted(session.scalars(query), key=rank)
 
 
 def _said(match: Match) -> dict[str, Any]:
     rule = match.rule
     return {
         "level": str(match.level),
-        "rule": f"{rule.event_type} {rule.urgency}",
+        "rule": " ".join(filter(None, (rule.event_type, rule.urgency, rule.rule_set))),
         "says": rule.unit,
         "unit": match.unit.code if match.unit else None,
     }
@@ -275,8 +295,10 @@ def fallbacks(session: Session, grid: Grid, *, at: datetime) -> list[Unit]:
     return [*session.scalars(query.order_by(Unit.code)), the_root(session, at=at)]
 
 
-def limits_for(session: Session, event_type: str, *, urgency: Urgency, at: datetime) -> dict[Step, Limit]:
-    """The limits in force at a time for each step that has one; the most particular counts.
+def limits_for(
+    session: Session, event_type: str, *, urgency: Urgency, at: datetime, rule_set: str = ROUTINE
+) -> dict[Step, Limit]:
+    """The limits in force at a time for each step that has one; those of `rule_set` first, the most particular counts.
 
     Raises
     ------
@@ -284,7 +306,8 @@ def limits_for(session: Session, event_type: str, *, urgency: Urgency, at: datet
         No such event type.
     """
     found: dict[Step, Limit] = {}
-    for row in _particular_first(session, StepLimit, _lineage(session, event_type), urgency=urgency, at=at):
+    lineage = _lineage(session, event_type)
+    for row in _particular_first(session, StepLimit, lineage, urgency=urgency, at=at, rule_set=rule_set):
         found.setdefault(Step(row.step), row.limit)
     return found
 
@@ -310,8 +333,10 @@ def exchange_110(table: Mapping[tuple[bool, Alarm], Desk], *, is_police: bool, a
     return desk
 
 
-def read_routing(path: Path, event_types: set[str], units: Collection[str], *, zone: ZoneInfo) -> Numbered:
-    """The rules of a file with the columns of `ROUTING_COLUMNS`.
+def read_routing(
+    path: Path, event_types: set[str], units: Collection[str], *, zone: ZoneInfo, rule_set: str = ROUTINE
+) -> Numbered:
+    """The rules of a file with the columns of `ROUTING_COLUMNS`, all of one set.
 
     Raises
     ------
@@ -320,7 +345,8 @@ def read_routing(path: Path, event_types: set[str], units: Collection[str], *, z
     """
 
     def rule(row: Row) -> Stretch:
-        key = (_event_type(row, event_types), row.choice("urgency", [*Urgency, ANY]), row.choice("level", UPWARDS))
+        kind = _event_type(row, event_types)
+        key = (rule_set, kind, row.choice("urgency", [*Urgency, ANY]), row.choice("level", UPWARDS))
         _check_unit(row["unit"], units)
         return Stretch(key, (row["unit"], row.truth("is_example")), *row.range(zone))
 
@@ -335,11 +361,12 @@ def _check_unit(templates: str, units: Collection[str]) -> None:
             raise InvalidInput(f"unit {template!r} is no unit of this city")
 
 
-def read_limits(path: Path, event_types: set[str], *, zone: ZoneInfo) -> Numbered:
-    """The limits of a file with the columns of `LIMIT_COLUMNS`; errors as `read_routing`."""
+def read_limits(path: Path, event_types: set[str], *, zone: ZoneInfo, rule_set: str = ROUTINE) -> Numbered:
+    """The limits of a file with the columns of `LIMIT_COLUMNS`, all of one set; errors as `read_routing`."""
 
     def limit(row: Row) -> Stretch:
-        key = (_event_type(row, event_types), row.choice("urgency", [*Urgency, ANY]), row.choice("step", Step))
+        kind = _event_type(row, event_types)
+        key = (rule_set, kind, row.choice("urgency", [*Urgency, ANY]), row.choice("step", Step))
         unit = LimitUnit(row.choice("unit", LimitUnit))
         if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,8})?", row["amount"]):
             raise MalformedLimit(f"amount {row['amount']!r} is not a number such as 4 or 0.5")

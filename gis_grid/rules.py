@@ -28,11 +28,13 @@ from gis_grid.city import CITIES, City
 from gis_grid.clocks import Calendar, Light, Thresholds
 from gis_grid.database import Base, By, Change, change
 from gis_grid.dated import Dated, Loaded, Stretch, one_at_a_time, one_of, store_dated
-from gis_grid.errors import NotFound
+from gis_grid.errors import InvalidInput, NotFound
 from gis_grid.evaluations import EvaluationCriterion, read_criteria
 from gis_grid.event_types import EventType
+from gis_grid.reward_rules import RewardRule, read_reward_rules
 from gis_grid.routing import ExchangeRule, RoutingRule, StepLimit, read_exchange, read_limits, read_routing
 from gis_grid.score_weights import ScoreWeight, read_weights
+from gis_grid.situations import ROUTINE
 from gis_grid.supervision_acts import SupervisionAct, read_acts
 from gis_grid.unit_files import Numbered, grounds, read_code_templates, read_hotlines, read_posts, read_units
 from gis_grid.units import Hotline, Post, Unit
@@ -156,10 +158,7 @@ def read_rules(session: Session, city: City, folder: Path, *, now: datetime) -> 
     if (folder / "hotlines.csv").is_file():
         dated[Hotline] = read_hotlines(folder / "hotlines.csv", codes, zone=zone)
     types = set(session.scalars(sa.select(EventType.code)))
-    if (folder / "routing.csv").is_file():
-        dated[RoutingRule] = read_routing(folder / "routing.csv", types, codes, zone=zone)
-    if (folder / "limits.csv").is_file():
-        dated[StepLimit] = read_limits(folder / "limits.csv", types, zone=zone)
+    dated |= _rules_by_type(folder, types, codes, zone)
     if (folder / "exchange_110.csv").is_file():
         dated[ExchangeRule] = read_exchange(folder / "exchange_110.csv", zone=zone)
     if (folder / "joint_leads.csv").is_file():
@@ -170,6 +169,31 @@ def read_rules(session: Session, city: City, folder: Path, *, now: datetime) -> 
     dated |= dict(_calendar_rules(folder, zone))
     days = tuple(read_days(folder / "calendar.csv")) if (folder / "calendar.csv").is_file() else None
     return Rules(dated, days)
+
+
+def _rules_by_type(folder: Path, types: set[str], codes: set[str], zone: ZoneInfo) -> dict[type[Base], Numbered]:
+    """Routing and limits, each with all its sets, and rewards."""
+    dated: dict[type[Base], Numbered] = {}
+    if (folder / "reward_rules.csv").is_file():
+        dated[RewardRule] = read_reward_rules(folder / "reward_rules.csv", types, zone=zone)
+    if sets := _rule_sets(folder, "routing"):
+        dated[RoutingRule] = [
+            rule for name, path in sets for rule in read_routing(path, types, codes, zone=zone, rule_set=name)
+        ]
+    if sets := _rule_sets(folder, "limits"):
+        dated[StepLimit] = [rule for name, path in sets for rule in read_limits(path, types, zone=zone, rule_set=name)]
+    return dated
+
+
+def _rule_sets(folder: Path, stem: str) -> list[tuple[str, Path]]:
+    """The files of one table by the set of rules they hold: `routing.csv` routine, `routing.emergency.csv` another."""
+    routine = folder / f"{stem}.csv"
+    others = sorted(folder.glob(f"{stem}.*.csv"))
+    if not routine.is_file():
+        if others:
+            raise InvalidInput(f"{others[0]} needs {routine.name} beside it: what it does not name stays as in routine")
+        return []
+    return [(ROUTINE, routine), *((path.name.removeprefix(f"{stem}.").removesuffix(".csv"), path) for path in others)]
 
 
 def _calendar_rules(folder: Path, zone: ZoneInfo) -> Iterator[tuple[type[Base], Numbered]]:

@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gis_grid.exchange_peers import WEBHOOK, Peer, PeerName, ReceiverName, Webhook
@@ -16,6 +16,7 @@ def _split(given: object) -> object:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -41,6 +42,8 @@ class Settings(BaseSettings):
         How many passwords one address may try.
     exchange_peers
         JSON, name → url, key and perhaps token, of those that cases are exchanged with: 110, 12345.
+    informant_keys
+        Fernet keys, with commas between, that informants' names are sealed with: the first seals, all of them open.
     track_days
         How many days raw fixes of outings are kept: patrollers are told so, and `gis-grid tracks forget` drops what is
         older. None where nobody has settled it.
@@ -61,6 +64,7 @@ class Settings(BaseSettings):
     anonymous_reports_per_hour: int = 30
     sign_ins_per_quarter_hour: int = 20
     exchange_peers: dict[PeerName, Peer] = {}
+    informant_keys: Secrets = ()
     track_days: Annotated[int, Field(ge=1)] | None = None
     webhook: Webhook | None = None
     webhook_hosts: Names = ()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gis_grid.case_deciding import decide
-from gis_grid.case_facts import addressees, rules_at
+from gis_grid.case_facts import addressees, rules_at, set_of
 from gis_grid.case_rules import Addressee, CaseRules, Facts
 from gis_grid.case_side_steps import Issue, Retime
 from gis_grid.case_state import CaseEvent, CaseState, DueAct
@@ -20,6 +20,7 @@ from gis_grid.database import By
 from gis_grid.errors import GridError, NotFound
 from gis_grid.notices import Notice, NoticeRead
 from gis_grid.permissions import POWERS, Caller, Permission, ScopeKind
+from gis_grid.situations import Situation, governing, situations
 from gis_grid.supervision_acts import Act
 from gis_grid.units import Unit, UnitKind, codes_below
 
@@ -84,12 +85,12 @@ def sweep(
 def _acts_of(case: Case, known: "_Known") -> Iterator[Taken]:
     state = case.read_state()
     if state.is_untimed:
-        facts = Facts(rules=known.rules(state, Retime(action="retime")))
+        facts = Facts(rules=known.rules(case, state, Retime(action="retime")))
         state, event = decide(state, Retime(action="retime"), who=BY_SWEEP.who, at=known.now, facts=facts)
         yield case, state, event
     for due in state.due_acts(known.now):
         step = _issue(due, state)
-        facts = Facts(rules=known.rules(state, step), told=known.told(step.act, state.unit))
+        facts = Facts(rules=known.rules(case, state, step), told=known.told(step.act, state.unit))
         state, event = decide(state, step, who=BY_SWEEP.who, at=known.now, facts=facts)
         yield case, state, event
 
@@ -114,13 +115,17 @@ class _Known:
     session: Session
     city: City
     now: datetime
-    _rules: dict[tuple[str, str], CaseRules] = field(default_factory=dict)
+    _situations: list[Situation] | None = None
+    _rules: dict[tuple[str, str, str], CaseRules] = field(default_factory=dict)
     _told: dict[tuple[Act, str | None], tuple[Addressee, ...]] = field(default_factory=dict)
 
-    def rules(self, state: CaseState, step: Step) -> CaseRules:
-        key = (state.event_type, state.urgency)
+    def rules(self, case: Case, state: CaseState, step: Step) -> CaseRules:
+        if self._situations is None:
+            self._situations = situations(self.session)
+        rule_set = set_of(governing(self._situations, case.ground, drill_id=case.drill_id, at=self.now))
+        key = (state.event_type, state.urgency, rule_set)
         if key not in self._rules:
-            self._rules[key] = rules_at(self.session, state, step, city=self.city, now=self.now)
+            self._rules[key] = rules_at(self.session, state, step, city=self.city, rule_set=rule_set, now=self.now)
         return self._rules[key]
 
     def told(self, act: Act, unit: str | None) -> tuple[Addressee, ...]:

@@ -53,11 +53,10 @@ def theme_report(session: Session, year: int, *, zone: ZoneInfo, now: datetime) 
     types = sa.select(EventType.code).where(
         sa.or_(EventType.code.in_(theme.event_types), EventType.parent_code.in_(theme.event_types))
     )
-    drills: sa.Select[tuple[int]] = sa.select(sa.column("id")).select_from(sa.table("drill_cases"))
     counted = (
         sa.select(Case.town_code, sa.func.count(), sa.func.count().filter(Case.stage == "closed"))
         .where(Case.accepted_at >= period.since, Case.accepted_at < min(period.until, now))
-        .where(Case.event_type.in_(types), Case.id.not_in(drills))
+        .where(Case.event_type.in_(types), Case.drill_id.is_(None))
         .group_by(Case.town_code)
         .order_by(Case.town_code)
     )

@@ -54,7 +54,7 @@ def busy_squares_map(
         A frame is not in EPSG:4326, `as_of` has no zone, or there is nothing to draw.
     """
     bounds = bounds_of(areas)
-    lines = [f"时段 Window: {window}", f"少于{least}件的不显示 Squares with fewer than {least} are not shown"]
+    lines = [f"{window} · {side_m:g} m · ≥ {least} 件 reports"]
     sheet = new_map(bounds, title=title, as_of=as_of, lines=lines, synthetic_note=synthetic_note, basemap=basemap)
     add_reference(sheet, reference, basemap=basemap)
     if reference is None and basemap is None:
@@ -65,7 +65,7 @@ def busy_squares_map(
         items = _add_squares(sheet, require_lonlat(squares, "squares"), least=least, basemap=basemap)
     add_names(sheet, areas, reference=reference, basemap=basemap)
     nothing = [] if items else [f"没有达到{least}件的方格 No square has {least}"]
-    Legend(NAME, items, unit=f"件/方格({side_m:g} m) reports per square", lines=nothing).add_to(sheet)
+    Legend(NAME, items, unit="件 reports", lines=nothing).add_to(sheet)
     return finish(sheet, bounds, basemap=basemap)
 
 

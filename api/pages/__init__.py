@@ -9,12 +9,14 @@ if TYPE_CHECKING:
 def install(app: "FastAPI") -> None:
     """Serve the pages and what they need."""
     # Here, so that the command line can draw the maps of `drawing` without loading every page.
+    from fastapi import Depends  # noqa: PLC0415
     from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
 
     from api.pages import (  # noqa: PLC0415
         accountability,
         assessment,
         assessment_map,
+        banners,
         blind_spots,
         bulletin,
         case_board,
@@ -39,7 +41,7 @@ def install(app: "FastAPI") -> None:
     ground, cases = (territory, report, public, sheets, blind_spots), (case_board, case_page, hotline, patrol)
     supervision = (notices, bulletin, assessment, assessment_map, evaluations, accountability)
     for module in (*ground, *cases, *supervision, sign_in, staff):
-        app.include_router(module.router, include_in_schema=False)
+        app.include_router(module.router, include_in_schema=False, dependencies=[Depends(banners.with_situations)])
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
     app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -12,7 +12,7 @@ from api.case_access import unit_chain
 from api.pages.case_words import ACTIONS, LIMIT_UNITS, SAID, VALUES
 from api.pages.words import message
 from gis_grid.case_deciding import AnyStep, permission_for
-from gis_grid.case_facts import propose, responsible_at
+from gis_grid.case_facts import propose_for, responsible_at
 from gis_grid.case_numbers import numbers_at
 from gis_grid.case_state import CaseLevel, CaseState, ClockName, IssuedAct, Stage
 from gis_grid.case_steps import Duty, ReturnReason, Satisfaction, Step
@@ -201,7 +201,7 @@ def _duty(first: Duty) -> Field:
 
 
 def _dispatch(session: Session, case: Case, state: CaseState, *, now: datetime) -> tuple[Field, ...]:
-    proposal = propose(session, state, case.grid, now=now)
+    proposal = propose_for(session, state, case.report, case.grid, now=now)
     unit = _unit(session, case, now=now, first=(proposal.unit, *proposal.alternatives), value=proposal.unit)
     reason = Field("reason", message("改派理由"), "area", is_required=False, hint=message("不按系统建议派遣时必填。"))
     return unit, reason

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
-from api.case_access import demand_step, refuse_key
-from api.deps import Anyone, InSession, Now, TheActor, TheCity, TheInstallation, view_of
+from api.case_access import demand_step, refuse_key, unit_chain
+from api.deps import Anyone, InSession, Now, Plain, TheActor, TheCity, TheInstallation, view_of
 from api.errors import fields_of, status_of
 from api.pages import case_forms
 from api.pages.case_forms import StepForm, forms_for, missing, read_step
@@ -21,6 +21,7 @@ from api.pages.case_words import ACTIONS, LEVELS, SAID, VALUES
 from api.pages.rendering import page, say
 from api.pages.words import SYNTHETIC_PARTS, message
 from api.routers.cases import CaseName, Staff
+from api.routers.exchange import Transferer
 from gis_grid import case_steps
 from gis_grid.case_deciding import ANY_STEP
 from gis_grid.case_state import CaseClock, CaseState
@@ -29,6 +30,9 @@ from gis_grid.city import City
 from gis_grid.clocks import Light
 from gis_grid.database import By
 from gis_grid.errors import Forbidden, GridError, InvalidInput
+from gis_grid.exchange import checked_peer
+from gis_grid.exchange_peers import PEERS
+from gis_grid.exchange_sending import PassedUpAlready, pass_up, place_of
 from gis_grid.installation import Installation
 from gis_grid.joint_operations import operations_of
 from gis_grid.permissions import Caller, OutOfScope, Permission
@@ -49,6 +53,7 @@ REFUSALS: Mapping[type[GridError], str] = {
     case_steps.DutyMissing: message("居村办理要选一项前端职责。"),
     case_steps.AlreadyAsked: message("已有申请待批，或没有待批的申请。"),
     case_steps.IllegalStep: message("案件现在的状态下不能这样办。"),
+    PassedUpAlready: message("已经送出，对方没有退回，不能再送。"),
     NotAPhoto: message("照片不能用：要完整的 JPEG、PNG 或 WebP，不超过10 MB。"),
     OutOfScope: message("不在您的职责范围内。"),
 }
@@ -141,6 +146,8 @@ def _page(
         seen=seen_again(session, spot, city=city, now=now) if spot else None,
         forms=forms,
         values=VALUES,
+        may_pass_up=_may_pass_up(session, caller, case, now=now),
+        peers=PEERS,
         done=ACTIONS.get(done or ""),
         refusal=refusal,
         is_typed_for=refusal.action if refusal else None,
@@ -218,6 +225,46 @@ def step(
         status = status_of(error) if isinstance(error, GridError) else 422
         return _page(request, caller, session, found, city, now=now, refusal=refusal, status=status)
     return RedirectResponse(f"/cases/{found.name}?done={action}", 303)
+
+
+def _may_pass_up(session: Session, caller: Caller, case: Case, *, now: datetime) -> bool:
+    """Whether a caller may hand the case to the city or to 110 as it stands."""
+    can_be = case.serial is not None and case.closed_at is None and not case.is_drill
+    if not can_be or caller.is_key or not caller.has(Permission.TRANSFER):
+        return False
+    return caller.may(Permission.TRANSFER, area=case.ground, unit=unit_chain(session, case, now=now))
+
+
+@router.post("/{case}/pass-up", response_class=HTMLResponse)
+def pass_case_up(
+    *,
+    case: CaseName,
+    request: Request,
+    caller: Transferer,
+    by: TheActor,
+    session: InSession,
+    city: TheCity,
+    installation: TheInstallation,
+    now: Now,
+    to: Annotated[str, Form(max_length=20), Plain] = "12345",
+    reason: Annotated[str, Form(max_length=1000), Plain] = "",
+) -> Response:
+    """Hand a case to the city or to 110; a refusal is told above the page, with what was typed."""
+    refuse_key(caller, "pass_up")
+    (locked,) = lock_cases(session, [case])
+    caller.demand(Permission.TRANSFER, area=locked.ground, unit=unit_chain(session, locked, now=now))
+    peer = checked_peer(to)
+    try:
+        if not reason.strip():
+            raise InvalidInput("reason: is empty", fields=("reason",))
+        with session.begin_nested():
+            pass_up(session, locked, to=peer, reason=reason.strip(), place=place_of(installation), by=by, now=now)
+    except GridError as error:
+        session.expire_all()
+        why = next((words for kind, words in REFUSALS.items() if isinstance(error, kind)), message("没有办理。"))
+        refusal = Refusal("pass_up", say(request, why), str(error), {"reason": reason})
+        return _page(request, caller, session, locked, city, now=now, refusal=refusal, status=status_of(error))
+    return RedirectResponse(f"/cases/{locked.name}?done=pass_up", 303)
 
 
 class _Missing(InvalidInput):

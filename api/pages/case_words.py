@@ -70,6 +70,9 @@ ACTIONS = {
     "hand_over": message("移交责任"),
     "join_operation": message("列入联动执法"),
     "supervise": message("督办"),
+    "exchange": message("与110、市平台往来"),
+    "relocate": message("随新图层改归网格"),
+    "pass_up": message("上送市平台或转110"),
 }
 # What a step's log tells, in the order it is told.
 SAID = {
@@ -87,11 +90,14 @@ SAID = {
     "more": message("延长"),
     "into": message("并入"),
     "merged": message("并入的案件"),
+    "peer": message("对方"),
+    "what": message("往来"),
     "reference": message("对方编号"),
     "title": message("行动名称"),
     "photo_distance_m": message("照片距现场（米）"),
     "photo_taken_at": message("照片拍摄时间"),
     "confirms_photo": message("确认照片"),
+    "situation": message("应急或演练"),
 }
 VALUES = {
     "pass": message("通过"),
@@ -116,6 +122,12 @@ VALUES = {
     "基本满意": message("基本满意"),
     "不满意": message("不满意"),
     "未表态": message("未表态"),
+    "came_from": message("由对方转来"),
+    "passed_up": message("已送出"),
+    "received": message("对方已收"),
+    "returned": message("对方退回"),
+    "refused": message("对方拒收"),
+    "answered": message("对方已办复"),
     "提醒": message("提醒"),
     "催办": message("催办"),
     "督办": message("督办"),

@@ -230,7 +230,7 @@ def _cases_frame(
         {
             "serial": case.serial or "未立案 not filed yet",
             "light": getattr(light_of(case, now), "value", "waiting"),
-            "type": names.get(case.event_type, case.event_type),
+            "type": ("演练 Drill · " if case.is_drill else "") + names.get(case.event_type, case.event_type),
             "next": next_words(case.read_state()),
             "due": f"{case.due_at.astimezone(city.zone):%Y-%m-%d %H:%M}" if case.red_at else None,
             "url": f"/cases/{case.name}",
@@ -257,7 +257,7 @@ def _reports_frame(session: Session, grid_code: str, *, now: datetime, is_public
     rows = [
         {
             "event_type": report.event_type,
-            "kind": report.kind,
+            "kind": f"演练 Drill · {report.kind}" if report.is_drill else report.kind,
             "method": report.method,
             "is_synthetic": report.is_synthetic,
             "received_at": report.received_at,
@@ -324,7 +324,7 @@ def draw_busy_squares(session: Session, city: City, *, now: datetime) -> folium.
     return busy_squares_map(
         squares,
         areas=areas_frame(session, layer, Level.TOWN, Level.COMMUNITY),
-        title=f"{city.name}上报较多的地方 Where reports pile up",
+        title=f"{city.name}上报较多的地方 Busy squares",
         as_of=now.astimezone(city.zone),
         window=f"近{SHOWN_DAYS}天 {SHOWN_DAYS} days",
         least=LEAST_SHOWN,

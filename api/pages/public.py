@@ -93,6 +93,7 @@ def _progress(progress: Progress, now: datetime) -> dict[str, Any]:
     light = light_of(case, now) if case else None
     return {
         "report": progress.report,
+        "is_drill": progress.report.is_drill,
         "serial": progress.case.serial if progress.case else None,
         "merged_into": progress.merged_into,
         "stage": STAGES[case.read_state().stage] if case else None,

@@ -72,6 +72,7 @@ def page(
             may_patrol=caller.has(Permission.SEND_TRACK),
             csrf=None if caller.is_anonymous else installation.form_token(request.cookies.get(SESSION_COOKIE, "")),
             path=request.url.path,
+            situations_on=lambda: getattr(request.state, "situations", ()),
             when=lambda at: f"{at.astimezone(city.zone):%Y-%m-%d %H:%M}",
             day=lambda at: f"{at.astimezone(city.zone):%Y-%m-%d}",
             **values,

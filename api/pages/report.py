@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from api.deps import Anyone, InSession, Now
+from api.deps import Anyone, InSession, Now, TheInstallation
 from api.pages.figures import event_types
 from api.pages.language import Language, language_of
 from api.pages.rendering import page
@@ -16,7 +16,9 @@ router = APIRouter()
 
 
 @router.get("/report", response_class=HTMLResponse)
-def report_form(*, request: Request, caller: Anyone, session: InSession, now: Now) -> HTMLResponse:
+def report_form(
+    *, request: Request, caller: Anyone, session: InSession, installation: TheInstallation, now: Now
+) -> HTMLResponse:
     """The form; all that it sends goes through the JSON API, so that it can be sent again."""
     is_chinese = language_of(request) is Language.CHINESE
     kinds = event_types(session)
@@ -24,6 +26,7 @@ def report_form(*, request: Request, caller: Anyone, session: InSession, now: No
     setup = {
         "bounds": district_bounds(session, at=now),
         "photos": {"max": MAX_PER_REPORT, "bytes": MAX_BYTES, "pixels": MAX_PIXELS},
+        "tip_offs": bool(installation.settings.informant_keys),
         "types": [{"code": kind.code, "parent": kind.parent_code, "name": name} for kind, name in named],
     }
     classes = {

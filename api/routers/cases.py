@@ -24,7 +24,7 @@ from api.deps import (
 )
 from api.paging import bad_token, next_links, page_token, read_token
 from gis_grid.case_deciding import ANY_STEP, AnyStep
-from gis_grid.case_facts import propose
+from gis_grid.case_facts import propose_for
 from gis_grid.case_queues import CaseFilter, find_cases, in_scope, lights_by_grid, waiting_reports
 from gis_grid.case_state import Stage
 from gis_grid.cases import accept_report, lock_cases, log_of, needed_cases, take_step, the_case
@@ -200,7 +200,7 @@ def get_proposal(case: CaseName, caller: Staff, session: InSession, now: Now) ->
     """The unit that the routing proposes for a case where it stands, whom one might name instead, and why."""
     found = the_case(session, case)
     caller.demand(Permission.SEE_REPORT_DETAILS, area=found.ground)
-    proposal = propose(session, found.read_state(), found.grid, now=now)
+    proposal = propose_for(session, found.read_state(), found.report, found.grid, now=now)
     return {
         "unit": unit_names([proposal.unit])[0],
         "alternatives": unit_names(proposal.alternatives),

@@ -15,7 +15,7 @@ from gis_grid.hotline import CallRecord, source_of, take_call
 from gis_grid.intake import Intake, district_bounds
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M
 from gis_grid.openness import query_codes
-from gis_grid.permissions import Permission
+from gis_grid.permissions import Caller, Permission, ReporterClass, reporter_class_of
 from gis_grid.reports import Kind
 from gis_grid.routing import Alarm, Urgency
 from gis_grid.territory import ground_of
@@ -75,8 +75,9 @@ class CallIn(BaseModel):
     alarm: Alarm = Alarm.NONE
     same_as: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] | None = None
     is_other: bool = False
+    reporter_class: ReporterClass | None = None
 
-    def record(self, intake: Intake) -> CallRecord:
+    def record(self, intake: Intake, caller: Caller) -> CallRecord:
         """The call, ready to be taken in."""
         report = intake.report(
             id_=self.id,
@@ -91,6 +92,7 @@ class CallIn(BaseModel):
             source=source_of(self.number),
             reporter_name=self.caller.name,
             reporter_phone=self.caller.phone,
+            reporter_class=reporter_class_of(caller, self.reporter_class, is_own=False),
         )
         return CallRecord(
             report=report,
@@ -122,7 +124,13 @@ def send_call(
     intake = Intake(metric_crs=city.metric_crs, bounds=district_bounds(session, at=now))
     settings = installation.settings
     taken = take_call(
-        session, sent.record(intake), city=city, snap_m=settings.snap_m, photos=installation.photos, by=by, now=now
+        session,
+        sent.record(intake, caller),
+        city=city,
+        snap_m=settings.snap_m,
+        photos=installation.photos,
+        by=by,
+        now=now,
     )
     # Where it lies is known only now; a refusal undoes all of it.
     caller.demand(Permission.ACCEPT, area=ground_of(taken.report.grid))

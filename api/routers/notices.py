@@ -58,4 +58,5 @@ def _notice_json(notice: Notice, case: Case) -> Json:
         "unit": notice.unit_code,
         "post": notice.post,
         "is_synthetic": case.is_synthetic,
+        "is_drill": case.is_drill,
     }

@@ -70,6 +70,7 @@ def progress_json(progress: Progress, now: datetime) -> Json:
         **place_names(progress.report.grid),
         "received_at": progress.report.received_at.isoformat(),
         "serial": case.serial if case else None,
+        "is_drill": progress.report.is_drill,
         "stage": going_on.stage if going_on else None,
         "unit": {"code": progress.unit.code, "name": progress.unit.name} if progress.unit else None,
         **(lights_json(going_on, now) if going_on else {"light": None}),
@@ -143,7 +144,7 @@ def open_months(city: City, now: datetime) -> list[Period]:
 
 
 def open_month(city: City, month: str | None, now: datetime) -> Period:
-    """The month that a text names, the last whole one without a text.
+    """The month that a text names, this one without a text.
 
     Raises
     ------
@@ -152,7 +153,7 @@ def open_month(city: City, month: str | None, now: datetime) -> Period:
     """
     months = open_months(city, now)
     if month is None:
-        return months[1]
+        return months[0]
     period = Period.month(month, city.zone)
     if period not in months:
         raise InvalidInput(
@@ -170,7 +171,7 @@ def get_public_bulletin(
     city: TheCity,
     now: Now,
     month: Annotated[
-        str | None, Query(description="such as 2026-03; the last whole month without it", max_length=20)
+        str | None, Query(description="such as 2026-03; this month up to now without it", max_length=20)
     ] = None,
 ) -> Json:
     """How many cases turned red in a month, by unit; no person, no single case."""

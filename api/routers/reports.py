@@ -1,6 +1,8 @@
 """Sending reports, finding them, placing by hand what lies outside."""
 
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -29,14 +31,15 @@ from api.deps import (
 from api.errors import fields_of, problem, problem_of, status_of
 from api.paging import bad_token, next_links, page_token, read_token
 from api.shapes import manager_json, place_names, report_feature
-from gis_grid.errors import GridError, InvalidInput
+from gis_grid.errors import Forbidden, GridError, InvalidInput
 from gis_grid.event_types import the_event_type
 from gis_grid.geo.datum import Datum
+from gis_grid.informants import Identity, Sealed, Sealer
 from gis_grid.installation import Installation
 from gis_grid.intake import Intake, district_bounds
 from gis_grid.locating import MAX_ACCURACY_M, MIN_ACCURACY_M
 from gis_grid.openness import query_codes
-from gis_grid.permissions import Caller, Permission
+from gis_grid.permissions import Caller, Permission, ReporterClass, reporter_class_of
 from gis_grid.photos import photos_of
 from gis_grid.rate_limits import RateLimit, spend
 from gis_grid.reports import (
@@ -46,6 +49,7 @@ from gis_grid.reports import (
     Report,
     ReportFilter,
     Source,
+    count_by_sender,
     file_reports,
     find_reports,
     place_by_hand,
@@ -56,6 +60,8 @@ from gis_grid.territory import ground_of, the_grid
 
 router = APIRouter(prefix="/api/v1/reports", tags=["reports"])
 MAX_BATCH = 1000
+# Whoever sends these has found it; the others are taken down from somebody.
+FOUND_ONESELF = {Source.PATROL, Source.RESIDENT}
 
 
 class ReporterIn(BaseModel):
@@ -98,9 +104,20 @@ class ReportIn(BaseModel):
     observed_at: Instant | None = None
     source: Source = Source.RESIDENT
     reporter: ReporterIn | None = None
+    reporter_class: ReporterClass | None = None
+    informant: Annotated[
+        ReporterIn | None,
+        Field(description="in place of `reporter`: whoever tips off about a hazard; sealed"),
+    ] = None
+    drill: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
 
-    def taken_in(self, intake: Intake) -> NewReport:
-        """The report, ready to be filed."""
+    def taken_in(self, intake: Intake, caller: Caller, *, sealer: Callable[[], Sealer] | None) -> NewReport:
+        """The report, ready to be filed; whom it comes from is what the sender may say.
+
+        Without a `sealer`, no informant is taken in.
+        """
+        if self.drill is not None and not caller.has(Permission.JOIN_DRILL):
+            raise Forbidden(f"drill: {caller.who} has no role that takes part in drills")
         reporter = self.reporter or ReporterIn()
         return intake.report(
             id_=self.id,
@@ -115,7 +132,19 @@ class ReportIn(BaseModel):
             source=self.source,
             reporter_name=reporter.name,
             reporter_phone=reporter.phone,
+            drill_id=self.drill,
+            informant=self._sealed(sealer),
+            reporter_class=reporter_class_of(caller, self.reporter_class, is_own=self.source in FOUND_ONESELF),
         )
+
+    def _sealed(self, sealer: Callable[[], Sealer] | None) -> Sealed | None:
+        if self.informant is None:
+            return None
+        if self.reporter is not None:
+            raise InvalidInput("informant: a report names its reporter or an informant", fields=("informant",))
+        if sealer is None:
+            raise InvalidInput("informant: such a report is sent by itself", fields=("informant",))
+        return sealer().seal(Identity(self.informant.name, self.informant.phone))
 
 
 class PlacementIn(BaseModel):
@@ -142,7 +171,10 @@ def send_report(
     """Place and store a report; sent again with the same id and content it answers 200 with the stored one."""
     _count(caller, installation, address, now, times=1)
     intake = Intake(metric_crs=city.metric_crs, bounds=district_bounds(session, at=now))
-    (filed,) = file_reports(session, [sent.taken_in(intake)], snap_m=installation.settings.snap_m, by=by, now=now)
+    new = sent.taken_in(intake, caller, sealer=lambda: Sealer.of(installation.settings.informant_keys))
+    if new.informant is not None:
+        by = replace(by, who="informant")  # an account's name would tell what is sealed
+    (filed,) = file_reports(session, [new], snap_m=installation.settings.snap_m, by=by, now=now)
     if isinstance(filed, GridError):
         raise filed
     response.status_code = 201 if filed.is_new else 200
@@ -163,7 +195,7 @@ def send_batch(
     """Up to 1000 reports, each answered for itself, in order: 201, 200 (sent before), 409 or 422."""
     _count(caller, installation, address, now, times=len(items))
     intake = Intake(metric_crs=city.metric_crs, bounds=district_bounds(session, at=now))
-    read = [_read(item, intake) for item in items]
+    read = [_read(item, intake, caller) for item in items]
     good = [item for item in read if isinstance(item, NewReport)]
     filed = file_reports(session, good, snap_m=installation.settings.snap_m, by=by, now=now)
     stored = [answer for answer in filed if isinstance(answer, Filed)]
@@ -192,9 +224,9 @@ def _count(caller: Caller, installation: Installation, address: str, now: dateti
         raise refusal
 
 
-def _read(item: Any, intake: Intake) -> NewReport | GridError | ValidationError:
+def _read(item: Any, intake: Intake, caller: Caller) -> NewReport | GridError | ValidationError:
     try:
-        return ReportIn.model_validate(item).taken_in(intake)
+        return ReportIn.model_validate(item).taken_in(intake, caller, sealer=None)
     except (GridError, ValidationError) as error:
         return error
 
@@ -222,6 +254,7 @@ def _receipts(reports: list[Report], caller: Caller, session: Session, installat
             "distance_m": report.distance_m,
             "manager": manager_json(manager.get(report.id), caller, ground_of(report.grid)),
             "received_at": report.received_at.isoformat(),
+            "is_drill": report.is_drill,
             "upload_token": installation.upload_token(report.id),
             "query_code": codes[report.id],
         }
@@ -286,6 +319,19 @@ def _cursor(token: str) -> tuple[datetime, uuid.UUID]:
         return at, uuid.UUID(hex=key)
     except ValueError:
         raise bad_token() from None
+
+
+@router.get("/counts")
+def get_counts(
+    _: Anyone,
+    session: InSession,
+    town: Annotated[Code | None, Query(description="code of a town, community or the district")] = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
+) -> Json:
+    """How many reports came by which source from which class of reporters; drills are not counted."""
+    which = ReportFilter(area=town, since=since, until=until)
+    return {"counts": [one._asdict() for one in count_by_sender(session, which)]}
 
 
 @router.get("/{report_id}")

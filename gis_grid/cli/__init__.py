@@ -85,6 +85,11 @@ app.add_typer(
     name="reports",
     cls=group_of(
         Lazy("load", "reports:load", "Store reports from the past, the whole file or nothing."),
+        Lazy(
+            "count",
+            "reports:count",
+            "Count reports by source and by whom: residents, volunteers, stairwell heads, committees, staff.",
+        ),
         Lazy("place", "reports:place", "Put a report into a grid by hand; the placement it had stays in its history."),
         Lazy(
             "export",
@@ -255,6 +260,43 @@ app.add_typer(
             "referrals",
             "accountability:referrals",
             "List what was referred to the supervision authority, the latest first.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Rewards for tip-offs about hazards."),
+    name="rewards",
+    cls=group_of(
+        Lazy(
+            "list",
+            "rewards:list_",
+            "List the cases that a reward can be granted for, and the ledger; never who tipped off.",
+        ),
+        Lazy("grant", "rewards:grant", "Grant the reward of a closed and checked case to whoever reported it first."),
+        Lazy("pay", "rewards:pay", "Note that a granted reward was paid; by somebody else than who granted it."),
+        Lazy("refuse", "rewards:refuse", "Refuse a reward, granted or not."),
+        Lazy("informant", "rewards:informant", "Open the sealed name behind a case; who read it and why is stored."),
+        Lazy(
+            "new-key",
+            "rewards:print_key",
+            "Make a key to seal informants' names with and print it, this once; it belongs into the settings.",
+        ),
+    ),
+)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Emergencies and drills: 应急, 演练."),
+    name="situations",
+    cls=group_of(
+        Lazy("list", "situations:list_", "List the emergencies and drills that are on."),
+        Lazy(
+            "start",
+            "situations:start",
+            "Begin an emergency or a drill: its routing rules and limits go before the routine ones from now on.",
+        ),
+        Lazy(
+            "end",
+            "situations:end",
+            "End an emergency or a drill; what was done in it stays as it was decided.",
         ),
     ),
 )

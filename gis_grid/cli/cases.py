@@ -72,7 +72,7 @@ def list_(
         for case in found[:limit]:
             due = _local(case.red_at, installation.city.zone)
             columns = (case.name, _light(case, now), case.stage, due, case.unit or "-", case.grid_code, case.event_type)
-            typer.echo("\t".join(columns))
+            typer.echo("\t".join(columns) + ("\tdrill" if case.is_drill else ""))
     out.print(f"{min(len(found), limit)} cases{', and more: see --limit' if len(found) > limit else ''}")
 
 
@@ -96,7 +96,7 @@ def _rows(case: Case, now: datetime, zone: ZoneInfo) -> dict[str, str]:
     state = case.read_state()
     is_open = state.stage.is_open
     return {
-        "case": case.name,
+        "case": f"{case.name}, a drill" if case.is_drill else case.name,
         "report": str(case.report_id),
         "stage": f"{case.stage}{', suspended' if state.is_suspended else ''}, step {case.seq}",
         "light": _light(case, now),

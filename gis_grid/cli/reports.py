@@ -19,7 +19,7 @@ from gis_grid.instants import parse_instant
 from gis_grid.report_exports import count_reports, export_reports
 from gis_grid.report_fields import FIELDS, FieldMap, read_values
 from gis_grid.report_files import LoadedReports, Tell, load_report_file
-from gis_grid.reports import ReportFilter, place_by_hand
+from gis_grid.reports import ReportFilter, count_by_sender, place_by_hand
 
 
 def load(
@@ -151,10 +151,35 @@ def export(
             since=parse_instant(since, zone=zone) if since else None,
             until=parse_instant(until, zone=zone) if until else None,
             is_public=not staff,
+            with_drills=True,
         )
         total = count_reports(session, which)
         count = export_reports(session, file, which, zone=zone, tell=lambda done: tell("Writing", done, total))
     out.print(f"{count:,} reports written to {file}", markup=False, soft_wrap=True)
+
+
+def count(
+    *,
+    town: Annotated[str | None, typer.Option(help="Code of a town, community or the district.")] = None,
+    since: Annotated[str | None, typer.Option(help="Received from this ISO 8601 time on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Received before this ISO 8601 time.")] = None,
+    city: City = None,
+) -> None:
+    """Count reports by source and by whom: residents, volunteers, stairwell heads, committees, staff.
+
+    Example: `gis-grid reports count --since 2026-10-01 --until 2026-11-01`
+    """
+    with open_city(city) as (installation, session):
+        zone = installation.city.zone
+        which = ReportFilter(
+            area=town,
+            since=parse_instant(since, zone=zone) if since else None,
+            until=parse_instant(until, zone=zone) if until else None,
+        )
+        found = count_by_sender(session, which)
+    for one in found:
+        typer.echo("\t".join((one.source, one.reporter_class, str(one.reports))))
+    out.print(f"{sum(one.reports for one in found)} reports")
 
 
 @contextmanager

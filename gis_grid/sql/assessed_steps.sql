@@ -1,6 +1,6 @@
 -- A row is one thing that is counted in a period: what it is counted for, whether it was done and in time, by whom, and
--- the step of the case's log that says so. Only the log is read, as it stood at :as_of, so a month keeps its figures;
--- and of it only what :measures ask for.
+-- the step of the case's log that says so. Only the log is read, as it stood at :as_of, so a month keeps its figures,
+-- and of it only what :measures ask for; what never changes of a case, that it is a drill, is asked of the case.
 with month as materialized (
     -- Read once: the index by time is coarse, and several measures are counted out of the same steps.
     select
@@ -146,7 +146,7 @@ grounds as materialized (
         order by log.seq desc
         limit 1
     ) as ground
-    where seen.case_id not in (select id from drill_cases)
+    where seen.case_id not in (select id from cases where drill_id is not null)
 )
 select
     counted.measure, counted.case_id, counted.seq, counted.is_done, counted.is_in_time, counted.unit, counted.who,

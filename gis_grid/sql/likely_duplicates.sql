@@ -7,7 +7,7 @@ from (
                ST_SetSRID(ST_MakePoint(0, 0), 4326)
            ) as distance_m
     from reports r
-    join cases c on c.report_id = r.id
+    join cases c on c.report_id = r.id and c.drill_id is null
     join event_types t on t.code = c.event_type
     where r.geom && ST_Expand(
             ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), 1.001 * :within_m / :mx, 1.001 * :within_m / :my

@@ -33,7 +33,7 @@ select
     cases.district_code, cases.is_synthetic, had.seq as had_seq, had.after as stage, had.unit,
     coalesce(units.name, had.unit) as unit_name, taken.who as taker, posts.title as post, holders.id as holder_id
 from turned
-join cases on cases.id = turned.case_id
+join cases on cases.id = turned.case_id and cases.drill_id is null
 join lateral (
     select seq, unit, after
     from case_events as last
@@ -59,5 +59,4 @@ left join units on units.code = had.unit and units.valid @> turned.red_at
 left join posts on posts.unit_code = had.unit and posts.is_first_responsible and posts.valid @> turned.red_at
 left join post_holders as holders
     on holders.unit_code = posts.unit_code and holders.title = posts.title and holders.valid @> turned.red_at
-where turned.case_id not in (select id from drill_cases)
 order by had.unit nulls last, turned.red_at, turned.case_id, turned.clock

@@ -88,5 +88,5 @@ from (
     select * from reworked
 ) as found
 join cases on cases.id = found.case_id
-where found.unit is not null and found.case_id not in (select id from drill_cases)
+where found.unit is not null and found.case_id not in (select id from cases where drill_id is not null)
 order by found.at desc, found.case_id, found.ground

@@ -23,9 +23,6 @@ TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    # The one place that says which cases count nowhere: the bulletin, the assessment and accountability all ask it.
-    op.execute("create view drill_cases as select id from cases where false")
-    op.execute(f"grant select on drill_cases to {APP_ROLE}")
     _referrals()
     _evaluations()
     _themes()
@@ -121,4 +118,3 @@ def downgrade() -> None:
     _messages("'110', '12345'", "'request', 'result'")
     for table in reversed(RIGHTS):
         op.drop_table(table)
-    op.execute("drop view drill_cases")

@@ -9,12 +9,15 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from PIL import Image
+from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
 from api.deps import SESSION_COOKIE, asked_permission
 from gis_grid.cases import accept_report
+from gis_grid.informants import new_key
 from gis_grid.installation import Installation
 from gis_grid.permissions import EVERYWHERE, Grant, Permission, Role, Scope, ScopeKind
+from gis_grid.situations import SituationKind, start_situation
 from gis_grid.tenures import NewTenure, appoint
 from tests.api.sending import CALL, report, send
 from tests.api.test_access import functions
@@ -93,9 +96,12 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/api/v1/public/counts"): P.SEE_PUBLIC,
     ("GET", "/api/v1/notices"): P.SEE_REPORT_DETAILS,
     ("GET", "/api/v1/reports"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/reports/counts"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}"): P.SEE_PUBLIC,
     ("GET", "/api/v1/reports/{report_id}/photos/{sha256}"): P.SEE_PHOTOS,
+    ("GET", "/api/v1/rewards"): P.SETTLE_REWARD,
     ("GET", "/api/v1/seen-shares"): P.SEE_PUBLIC,
+    ("GET", "/api/v1/situations"): P.SEE_PUBLIC,
     ("GET", "/api/v1/tracks"): P.READ_TRACKS,
     ("GET", "/api/v1/units"): P.SEE_PUBLIC,
     ("GET", "/api/v1/units/{code}"): P.SEE_PUBLIC,
@@ -106,6 +112,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/evaluations"): P.EVALUATE,
     ("POST", "/api/v1/evaluations"): P.EVALUATE,
     ("POST", "/cases/waiting/{report_id}"): P.ACCEPT,
+    ("POST", "/cases/{case}/pass-up"): P.TRANSFER,
     ("POST", "/cases/{case}/steps"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/cases"): P.ACCEPT,
     ("POST", "/api/v1/cases/{case}/pass-up"): P.TRANSFER,
@@ -121,6 +128,10 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/api/v1/reports/batch"): P.SEND_REPORT,
     ("POST", "/api/v1/reports/{report_id}/photos"): P.SEE_PHOTOS,
     ("POST", "/api/v1/reports/{report_id}/placement"): P.PLACE_REPORT,
+    ("POST", "/api/v1/rewards/{case}/informant"): P.READ_INFORMANT,
+    ("POST", "/api/v1/rewards/{case}/steps"): P.SETTLE_REWARD,
+    ("POST", "/api/v1/situations"): P.DECLARE,
+    ("POST", "/api/v1/situations/{situation_id}/end"): P.DECLARE,
     ("POST", "/api/v1/sign-in"): P.SEE_PUBLIC,
     ("POST", "/api/v1/sign-out"): P.SEE_PUBLIC,
     ("POST", "/api/v1/tracks"): P.SEND_TRACK,
@@ -130,12 +141,24 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/public"): P.SEE_PUBLIC,
     ("POST", "/staff/unplaced/{report_id}"): P.PLACE_REPORT,
 }
+# Who governs themselves, and who pays rewards, see what the public sees.
+OUTSIDE = {Role.RESIDENT, Role.VOLUNTEER, Role.STAIRWELL_HEAD, Role.COMMITTEE, Role.REWARD_CLERK}
 # Who may do what is not open to all, written out once more: a slip in the table of powers shows here.
 ALLOWED: dict[Permission, set[Role]] = {
-    P.SEE_REPORT_DETAILS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER},
-    P.SEE_CONTACTS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PATROLLER, Role.PLANNER},
-    P.SEE_PHOTOS: set(Role) - {Role.RESIDENT, Role.VOLUNTEER, Role.PLANNER},
-    P.SEND_TRACK: {Role.VOLUNTEER, Role.PATROLLER, Role.GRID_MANAGER, Role.ADMINISTRATOR},
+    P.SEE_REPORT_DETAILS: set(Role) - OUTSIDE,
+    P.SEE_CONTACTS: set(Role) - OUTSIDE - {Role.PATROLLER, Role.PLANNER},
+    P.SEE_PHOTOS: set(Role) - OUTSIDE - {Role.PLANNER},
+    P.DECLARE: {Role.SUPERVISOR},
+    P.SETTLE_REWARD: {Role.SUPERVISOR, Role.REWARD_CLERK},
+    P.READ_INFORMANT: {Role.REWARD_CLERK},
+    P.SEND_TRACK: {
+        Role.VOLUNTEER,
+        Role.STAIRWELL_HEAD,
+        Role.COMMITTEE,
+        Role.PATROLLER,
+        Role.GRID_MANAGER,
+        Role.ADMINISTRATOR,
+    },
     P.READ_TRACKS: {Role.SUPERVISOR, Role.ADMINISTRATOR},
     P.PLACE_REPORT: {Role.OPERATOR, Role.DISPATCHER, Role.SUPERVISOR, Role.ADMINISTRATOR},
     P.SEE_ASSESSMENT: {Role.GRID_MANAGER, Role.SUPERVISOR, Role.PLANNER, Role.ADMINISTRATOR},
@@ -174,6 +197,7 @@ LISTS = {
     ("GET", "/api/v1/accountability/proposals"),
     ("GET", "/api/v1/accountability/referrals"),
     ("POST", "/api/v1/accountability/referrals"),
+    ("GET", "/api/v1/rewards"),
 }
 # For those whose role counts everywhere: what lies in no grid, and what other systems send for the whole district.
 WHOLE = ("/staff/unplaced", "/api/v1/exchange/")
@@ -182,7 +206,16 @@ STEPS = {("POST", "/api/v1/cases/{case}/steps"): P.TAKE, ("POST", "/cases/{case}
 # A stream never ends; tests/api/test_case_stream.py reads it.
 NOT_WALKED = {("POST", "/api/v1/sign-out"), ("POST", "/sign-out"), ("GET", "/api/v1/events")}
 SCOPED = {P.SEE_PHOTOS, P.PLACE_REPORT, P.SEE_REPORT_DETAILS, P.ACCEPT, P.DISPATCH, P.TAKE, P.TRANSFER}
-SCOPED |= {P.SEND_TRACK, P.READ_TRACKS, P.SEE_ASSESSMENT, P.REFER, P.EVALUATE}
+SCOPED |= {
+    P.SEND_TRACK,
+    P.READ_TRACKS,
+    P.SEE_ASSESSMENT,
+    P.REFER,
+    P.EVALUATE,
+    P.DECLARE,
+    P.SETTLE_REWARD,
+    P.READ_INFORMANT,
+}
 POINT = {"lon": 121.4005, "lat": 31.1022}
 SPAN = {"walker": "user:x", "since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
 SPOT = POINT | {"kind": "unseen"}
@@ -221,8 +254,9 @@ def photo() -> bytes:
 
 
 @pytest.fixture
-def there(client: TestClient, session: Session) -> dict[str, str]:
+def there(client: TestClient, session: Session, installation: Installation) -> dict[str, str]:
     """A report in the first square with a photo, and who answers for it."""
+    installation.settings.informant_keys = (SecretStr(new_key()),)
     appoint(session, [NewTenure(GRID, "王芳", "书记", "居委会", "0-1", "10009", NOW, None)], by=BY, now=NOW)
     session.commit()
     sent = send(client, report())
@@ -230,6 +264,7 @@ def there(client: TestClient, session: Session) -> dict[str, str]:
     client.post(f"/api/v1/reports/{sent['id']}/photos", files={"photo": ("p.jpg", photo())}, headers=token)
     stored = client.get(f"/api/v1/reports/{sent['id']}", headers=STAFF).json()["properties"]["photos"][0]
     case = accept_report(session, uuid.UUID(sent["id"]), by=BY, now=NOW)
+    drill = start_situation(session, SituationKind.DRILL, "x", COMMUNITY, reason="x", by=BY, now=NOW)
     session.commit()
     return {
         "report_id": sent["id"],
@@ -240,6 +275,7 @@ def there(client: TestClient, session: Session) -> dict[str, str]:
         "notice_id": "1",
         "peer": "110",
         "year": "2026",
+        "situation_id": str(drill.id),
     }
 
 
@@ -256,6 +292,7 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
         "/blind-spots/at": {"params": SPOT, "data": {"event_type": "E0601"}},
         "/api/v1/cases/{case}/steps": {"json": {"action": "take", "expected_seq": 1}},
         "/cases/{case}/steps": {"data": {"action": "take", "expected_seq": "1"}},
+        "/cases/{case}/pass-up": {"data": {"reason": "x"}},
         "/api/v1/cases/{case}/pass-up": {"json": {"reason": "x"}},
         "/api/v1/exchange/{peer}/messages": {"content": b"{}"},
         "/api/v1/hotline/calls": {"json": CALL | {"is_other": True}},
@@ -268,6 +305,10 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
                 "starts_at": "2026-03-03T00:00Z",
             }
         },
+        "/api/v1/rewards/{case}/informant": {"json": {"reason": "x"}},
+        "/api/v1/rewards/{case}/steps": {"json": {"step": "granted", "reason": "x"}},
+        "/api/v1/situations": {"json": {"kind": "drill", "name": "x", "area": COMMUNITY, "reason": "x"}},
+        "/api/v1/situations/{situation_id}/end": {"json": {"reason": "x"}},
         "/api/v1/sign-in": {"json": {"login": "nobody", "password": "wrong"}},
         "/api/v1/tracks": {"json": {"chunks": [CHUNK]}},
         "/evaluations": {"data": EVALUATION},
@@ -306,6 +347,8 @@ def test_each_role_may_call_what_the_table_says_and_nothing_else(
                     continue
                 is_everywhere_only = path.startswith(WHOLE) or asked is P.READ_TRACKS
                 is_anywhere = asked in ANYWHERE or (method, path) in LISTS
+                if asked is P.DECLARE and scope.code == GRID:
+                    continue  # nothing is declared over less than a community
                 is_in_scope = where == "everywhere" or is_anywhere or (where == "here" and not is_everywhere_only)
                 may = asked not in SCOPED or (role in ALLOWED[asked] and is_in_scope)
                 status = call(client, method, path, there, bearer(login))

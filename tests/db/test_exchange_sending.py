@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -16,6 +18,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.orm import Session, sessionmaker
 
+from gis_grid import exchange_sending
 from gis_grid.cases import lock_cases, log_of
 from gis_grid.city import load_city
 from gis_grid.database import sessions
@@ -25,7 +28,8 @@ from gis_grid.exchange import ExchangeMessage, MessageKind, enqueue
 from gis_grid.exchange_balance import Lists, balance_of, differences, fetch_lists
 from gis_grid.exchange_peers import Peer
 from gis_grid.exchange_receiving import Place
-from gis_grid.exchange_sending import PassedUpAlready, pass_up, send_next, wait_after
+from gis_grid.exchange_sending import PassedUpAlready, pass_up, send_next, sending, wait_after
+from gis_grid.installation import Installation
 from tests.builders import NOW
 from tests.exchange_peer import KEY, LoopbackPeer, delay, drop, fail, redirect, serving
 from tests.stored_cases import Desk, by
@@ -104,6 +108,46 @@ def test_what_the_peer_stored_without_an_answer_is_sent_again_and_stored_once(
     assert sorted(peer.stored) == sorted(map(str, ids))
     assert len(peer.arrivals) == 4
     assert session.get_one(ExchangeMessage, ids[1]).tries == 2
+
+
+def test_messages_that_overtake_each_other_are_each_stored_once(
+    session: Session, peer: LoopbackPeer, address: Peer
+) -> None:
+    ids = [str(id_) for id_ in put(session, 3)]
+    peer.faults = [drop, None, fail]
+
+    send_all(session, address, rounds=2)
+
+    # The second arrived before the first was heard of, and the first and third came again behind it.
+    assert peer.arrivals[:3] == ids
+    assert sorted(peer.arrivals[3:]) == sorted([ids[0], ids[2]])
+    assert sorted(peer.stored) == sorted(ids)
+    assert set(states(session).values()) == {"received"}
+
+
+def test_a_thread_sends_what_is_due_while_the_service_runs_and_ends_with_it(
+    installation: Installation, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_sending, "LOOK_EVERY_S", 0.02)
+    live = LoopbackPeer()
+    with serving(live) as address:
+        installation.settings.exchange_peers = {"110": address}
+        live.faults = [drop]
+        with sending(installation):
+            (id_,) = put(session)
+            until = time.monotonic() + 20
+            while session.scalar(sa.select(ExchangeMessage.tries)) == 0 and time.monotonic() < until:
+                session.rollback()
+                time.sleep(0.02)
+            session.execute(sa.update(ExchangeMessage).values(next_try_at=NOW))
+            session.commit()
+            while set(states(session).values()) != {"received"} and time.monotonic() < until:
+                session.rollback()
+                time.sleep(0.02)
+
+    assert set(states(session).values()) == {"received"}
+    assert live.arrivals == [str(id_)] * 2
+    assert [thread.name for thread in threading.enumerate() if thread.name == "to 110"] == []
 
 
 def test_a_message_that_fails_does_not_hold_up_the_others(session: Session, peer: LoopbackPeer, address: Peer) -> None:

@@ -347,3 +347,20 @@ def test_who_takes_no_calls_is_shown_the_way(client: TestClient, desk: Desk, pat
 
 def test_a_page_of_no_case_is_not_found(client: TestClient) -> None:
     assert [client.get(f"/cases/{name}").status_code for name in ("999", "3101122026030200009", "x")] == [404, 404, 422]
+
+
+def test_a_case_is_passed_to_the_city_by_whose_role_it_is_and_the_page_tells_it(client: TestClient, desk: Desk) -> None:
+    case = desk.filed()
+    shown = {login: 'id="pass-up"' in as_(client, login).get(f"/cases/{case.name}").text for login in Role}
+    page = as_(client, "dispatcher").get(f"/cases/{case.name}").text
+    sent = {"csrf": token_of(page), "to": "12345", "reason": "市属道路"}
+    empty, passed, again = (
+        client.post(f"/cases/{case.name}/pass-up", data=data, follow_redirects=False)
+        for data in (sent | {"reason": " "}, sent, sent)
+    )
+    told = client.get(passed.headers["location"]).text
+
+    assert {login for login, is_shown in shown.items() if is_shown} == {"grid_manager", "dispatcher", "supervisor"}
+    assert (empty.status_code, passed.status_code, again.status_code) == (422, 303, 409)
+    assert "已经送出" in again.text
+    assert all(word in told for word in ("与110、市平台往来", "已送出", "市属道路"))

@@ -8,8 +8,11 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, Route, expect
+from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
+from gis_grid.informants import Informant, new_key
+from gis_grid.installation import Installation
 from gis_grid.photos import Photo
 from gis_grid.reports import Report, Reporter
 from gis_grid.tenures import NewTenure, appoint
@@ -96,6 +99,27 @@ def test_the_receipt_shows_the_query_code_and_leads_to_progress_without_it_in_th
         assert len(code) == 10
         assert code not in page.content()
     assert visit.faults == []
+
+
+def test_a_tip_off_is_sent_sealed_and_asks_for_a_name(
+    visiting: Any, session: Session, installation: Installation
+) -> None:
+    installation.settings.informant_keys = (SecretStr(new_key()),)
+    with visiting(**GRANTED) as visit:
+        page = ready(visit)
+        expect(page.locator("#whose")).to_contain_text("310112001002002")
+        fill(page)
+        page.locator("summary").click()
+        page.check("#is_informant")
+        page.click("#send")
+        expect(page.locator("[data-for='reporter.phone']")).to_contain_text("才能发奖")
+        page.fill("#phone", "10000000009")
+        page.click("#send")
+        received(page)
+
+    session.rollback()
+    assert session.scalars(sa.select(Reporter)).all() == []
+    assert session.scalars(sa.select(Informant)).one().sealed
 
 
 def test_a_report_written_without_network_is_sent_when_it_is_back(visiting: Any, session: Session) -> None:

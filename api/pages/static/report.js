@@ -41,6 +41,7 @@ const readDraft = () => ({
   text: form.elements.text.value,
   name: form.elements.name.value,
   phone: form.elements.phone.value,
+  isInformant: form.elements.is_informant?.checked ?? false,
 });
 
 const saveNow = () => {
@@ -59,6 +60,7 @@ const fill = (draft) => {
   offerTypes(draft.event_type ?? "");
   if (draft.kind) form.elements.kind.value = draft.kind;
   for (const name of ["text", "name", "phone"]) form.elements[name].value = draft[name] ?? "";
+  if (form.elements.is_informant) form.elements.is_informant.checked = Boolean(draft.isInformant);
   if (draft.name || draft.phone) form.querySelector("details").open = true;
   if (draft.place) picker.set(draft.place, {isShown: true});
 };
@@ -113,6 +115,7 @@ const faultsOf = (draft) => [
   !draft.place && {field: "lon", message: t("请先定位，或在地图上点一下放图钉。")},
   !draft.event_type && {field: "event_type", message: t("请选择类型。")},
   !draft.text.trim() && {field: "text", message: t("请写一句说明。")},
+  draft.isInformant && !draft.name.trim() && !draft.phone.trim() && {field: "reporter.phone", message: t("爆料要留姓名或电话，才能发奖。")},
 ].filter(Boolean);
 
 /* ---- photos ---- */
@@ -178,7 +181,7 @@ const bodyOf = (draft) => {
     text: draft.text.trim(),
     observed_at: new Date().toISOString(),
     source: draft.kind === "巡查" ? "patrol" : "resident",
-    ...(name || phone ? {reporter: {name: name || null, phone: phone || null}} : {}),
+    ...(name || phone ? {[draft.isInformant ? "informant" : "reporter"]: {name: name || null, phone: phone || null}} : {}),
   };
 };
 
@@ -212,7 +215,8 @@ const edit = async (report) => {
     place: {lon: body.lon, lat: body.lat, accuracy_m: body.accuracy_m ?? null},
     class: setup.types.find(({code}) => code === body.event_type)?.parent ?? body.event_type,
     event_type: body.event_type, kind: body.kind, text: body.text,
-    name: body.reporter?.name ?? "", phone: body.reporter?.phone ?? "",
+    name: (body.reporter ?? body.informant)?.name ?? "", phone: (body.reporter ?? body.informant)?.phone ?? "",
+    isInformant: Boolean(body.informant),
   };
   clearTimeout(saveTimer);
   await store.unfile(report.id, draft);
