@@ -1,19 +1,27 @@
 """The map of an assessment, and the bare sheet that stands in its frame."""
 
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
+import folium
+import pandas as pd
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
 
 from api.deps import InSession, Now, TheCity, TheCounts
-from api.pages import drawing
 from api.pages.assessment import Month, period_of
+from api.pages.drawing import basemap_of, reference_of, synthetic_note
 from api.pages.rendering import page, sheet
 from api.pages.supervision_words import BY, INDICATOR_NAMES
 from api.routers.bulletin import Assessor
-from gis_grid.assessment import By, assess, has_synthetic
+from gis_grid.assessment import Assessment, By, assess, has_synthetic
 from gis_grid.assessment_scope import in_scope
+from gis_grid.city import City
+from gis_grid.indicators import INDICATORS, parts
+from gis_grid.territory import Level, areas_frame, grids_frame, the_layer
+from maps.assessment import assessment_map
 from maps.assets import Served, render
 
 router = APIRouter(prefix="/maps/assessment")
@@ -65,7 +73,7 @@ def assessment_sheet(
     period = period_of(month, city, now)
     whole = assess(session, period, By(by), now=now, kept=kept)
     seen = in_scope(session, caller, whole, now=now)
-    drawn = drawing.draw_assessment(
+    drawn = draw_assessment(
         session,
         city,
         seen,
@@ -74,3 +82,43 @@ def assessment_sheet(
         now=now,
     )
     return sheet(render(drawn, assets=Served()), city=city, caller=caller)
+
+
+def draw_assessment(
+    session: Session,
+    city: City,
+    assessment: Assessment,
+    *,
+    indicator: str,
+    is_synthetic: bool,
+    now: datetime,
+    with_links: bool = True,
+) -> folium.Map:
+    """One indicator of a month by grid, or else by town; those that an assessment leaves out are drawn as empty."""
+    layer = the_layer(session, now)
+    areas = areas_frame(session, layer, Level.TOWN, Level.COMMUNITY)
+    month = f"{assessment.period.first:%Y-%m}"
+    if assessment.by is By.GRID:
+        frame = grids_frame(session, layer)
+        names = frame["town"] + " · " + frame["community"] + " " + frame["grid_code"]
+        ground = frame[["geometry"]].assign(code=frame["grid_code"], name=names)
+    else:
+        ground = areas[areas["level"] == Level.TOWN.value][["geometry", "code", "name"]].reset_index(drop=True)
+    if with_links:
+        query = f"month={month}&by={assessment.by}&key="
+        ground = ground.assign(url=[f"/assessment/of?{query}{code}" for code in ground["code"]])
+    counted = {row.key: parts(row.counts, INDICATORS[indicator]) for row in assessment.rows}
+    named = INDICATORS[indicator]
+    return assessment_map(
+        ground,
+        pd.DataFrame.from_dict(counted, orient="index", columns=["of", "due"]),
+        areas=areas,
+        title=f"{city.name}考核 Assessment",
+        as_of=assessment.as_of.astimezone(city.zone),
+        month=month,
+        indicator=f"{named.name} {named.name_en}",
+        is_less_better=named.is_less_better,
+        reference=reference_of(city),
+        basemap=basemap_of(city),
+        synthetic_note=synthetic_note({"网格 grids": layer.is_synthetic, "案件 cases": is_synthetic}),
+    )

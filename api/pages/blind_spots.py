@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from api.deps import Anyone, Code, Finite, InSession, Now, TheActor, TheCity, TheInstallation
 from api.errors import status_of
-from api.pages import drawing, figures
+from api.pages import figures
+from api.pages.drawing_spots import draw_blind_spots
 from api.pages.figures import type_names
 from api.pages.rendering import page, say, sheet
 from api.pages.sheets import Drawn
@@ -121,7 +122,7 @@ def blind_spots_sheet(
     drawn: Drawn = request.app.state.sheets
     text = drawn.get(
         ("blind spots", spots_key(session, window, now=now), area, newest_spot_case(session)),
-        lambda: drawing.draw_blind_spots(
+        lambda: draw_blind_spots(
             session,
             city,
             window,

@@ -9,7 +9,8 @@ import geopandas as gpd
 import typer
 from sqlalchemy.orm import Session
 
-from api.pages.drawing import draw_blind_spots, draw_district, draw_grid, draw_heat, draw_unseen
+from api.pages.drawing import draw_district, draw_grid, draw_heat
+from api.pages.drawing_spots import draw_blind_spots, draw_unseen
 from gis_grid.blindspots import find_blind_spots
 from gis_grid.city import City as TheCity
 from gis_grid.cli.options import City, err, open_city, out
