@@ -48,7 +48,6 @@ from maps.styles import Basemap
 GRID_URL = "/grids/{grid_code}"
 SHOWN_DAYS = 30
 SHOWN_REPORTS = 1000
-SHIFTS = {0: "白天 day", 1: "夜间 night"}
 
 
 def draw_district(

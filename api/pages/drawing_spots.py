@@ -9,7 +9,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from api.pages.drawing import GRID_URL, SHIFTS, basemap_of, reference_of, synthetic_note
+from api.pages.drawing import GRID_URL, basemap_of, reference_of, synthetic_note
 from gis_grid.blindspots import BlindSpot
 from gis_grid.city import City
 from gis_grid.geo.blindspots import exclusions_in_force, seen_shares, unseen_ground
@@ -28,6 +28,8 @@ from gis_grid.territory import (
     the_layer,
 )
 from maps.blind_spots import blind_spots_map
+
+SHIFTS = {0: "白天 day", 1: "夜间 night"}
 
 
 def draw_blind_spots(
