@@ -160,12 +160,12 @@ def _territory(
 def draw_grid(
     session: Session, city: City, grid: Grid, *, now: datetime, is_public: bool, grid_url: str | None = GRID_URL
 ) -> folium.Map:
-    """One grid, its neighbours, its open cases, the reports of 30 days and the patrols of the last week."""
+    """One grid, its neighbours, its open cases, the reports of 30 days; for staff, the patrols of the last week too."""
     around = sa.select(Grid.id).where(Grid.layer_id == grid.layer_id, Grid.code.in_(list(neighbours(session, grid))))
     own = sa.select(Grid.id).where(Grid.id == grid.id)
     reports = _reports_frame(session, grid.code, now=now, is_public=is_public)
-    tracks = tracks_in(session, grid, since=now - timedelta(days=7), until=now)
-    # Where patrols walk outside the grid is not this page's business.
+    # The ways of two people in a team are the ways of persons: not for the public, nor where they leave the grid.
+    tracks = tracks_in(session, grid, since=now if is_public else now - timedelta(days=7), until=now)
     tracks = tracks.assign(label=tracks["team"]).clip(shape_of(grid)) if len(tracks) else tracks
     parts = {
         "网格 grids": grid.layer.is_synthetic,

@@ -14,7 +14,7 @@ from gis_grid.event_types import EventType
 from gis_grid.reports import Report
 from gis_grid.tenures import NewTenure, appoint
 from tests.api.sending import report, send
-from tests.builders import BY, NOW, load_squares, squares
+from tests.builders import BY, NOW, bearer, load_squares, squares
 
 GRID = "310112001001001"
 PAGES = [
@@ -198,6 +198,20 @@ def test_a_grid_without_patrol_or_manager_says_so(client: TestClient) -> None:
 
     assert "没有记录" in page
     assert "此网格现无网格长" in page
+
+
+def test_where_patrols_walked_is_for_the_staff_of_the_ground(client: TestClient) -> None:
+    middle = squares().set_index("grid_code").geometry[GRID].centroid
+    walked = {"lon": [middle.x + 1e-5 * k for k in range(6)], "lat": [middle.y] * 6, "accuracy_m": [5] * 6}
+    chunk = {"track": "t", "sequence": 0, "epoch_s": [NOW.timestamp() - 60 + 10 * k for k in range(6)]} | walked
+    sent = client.post("/api/v1/tracks", json={"chunks": [chunk]}, headers=bearer("admin"))
+    assert sent.json()["results"][0]["status"] == 201
+
+    of_all = client.get(f"/maps/grids/{GRID}/sheet").text
+    sign_in(client)
+    of_staff = client.get(f"/maps/grids/{GRID}/sheet").text
+
+    assert ("Last patrol" in of_all, "Last patrol" in of_staff) == (False, True)
 
 
 def test_a_strangers_text_is_shown_and_never_run(client: TestClient, session: Session) -> None:
