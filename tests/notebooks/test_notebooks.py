@@ -99,5 +99,5 @@ def test_the_planners_notebook_finds_what_it_planted(nine_squares: None) -> None
 def test_notebooks_are_stored_without_outputs() -> None:
     books = [nbformat.read(path, as_version=4) for path in NOTEBOOKS.glob("*.ipynb")]
 
-    assert len(books) == 4
+    assert len(books) == 5
     assert not [cell for book in books for cell in book.cells if cell.get("outputs") or cell.get("execution_count")]
