@@ -148,10 +148,12 @@ def look_up(x: Floats, y: Floats, out: Ints, frame: Frame, tables: Tables, on_ed
     """
     coarse, fine, integers, reals = tables
     x0, y0 = frame.x0, frame.y0
-    per_x, per_y = frame.per_x * (1 << MAX_SHIFT), frame.per_y * (1 << MAX_SHIFT)
-    top_x, top_y = float((frame.columns << MAX_SHIFT) - 1), float((frame.rows << MAX_SHIFT) - 1)
+    per_x, per_y = frame.per_x, frame.per_y
+    top_x, top_y = float(frame.columns - 1), float(frame.rows - 1)
+    fine_per_x, fine_per_y = per_x * (1 << MAX_SHIFT), per_y * (1 << MAX_SHIFT)
+    fine_top_x, fine_top_y = float((frame.columns << MAX_SHIFT) - 1), float((frame.rows << MAX_SHIFT) - 1)
     columns, flag = np.int32(frame.columns), np.int32(on_edge)
-    cells, insides = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
+    cells = np.empty(_BLOCK, np.uint32)
     entries = np.empty(_BLOCK, np.uint32)
     todo, places = np.empty(_BLOCK + 1, np.uint32), np.empty(_BLOCK + 1, np.uint32)
     for start in range(0, len(x), _BLOCK):
@@ -161,8 +163,7 @@ def look_up(x: Floats, y: Floats, out: Ints, frame: Frame, tables: Tables, on_ed
             u, v = (xs[i] - x0) * per_x, (ys[i] - y0) * per_y
             u, v = (u if u > 0 else 0.0), (v if v > 0 else 0.0)  # in this form nan becomes 0
             column, row = np.int32(u if u < top_x else top_x), np.int32(v if v < top_y else top_y)
-            cells[i] = np.uint32(np.int32(row >> MAX_SHIFT) * columns + np.int32(column >> MAX_SHIFT))
-            insides[i] = np.uint32(np.int32((row & _BELOW) << MAX_SHIFT) + np.int32(column & _BELOW))
+            cells[i] = np.uint32(row * columns + column)
         for i in range(size):
             entries[i] = coarse[cells[i]]
         count = np.uint32(0)
@@ -170,13 +171,13 @@ def look_up(x: Floats, y: Floats, out: Ints, frame: Frame, tables: Tables, on_ed
             todo[count] = np.uint32(i)
             count = np.uint32(count + np.uint32(entries[i] >> np.uint32(31)))
         for k in range(count):
-            entry, inside = entries[todo[k]], insides[todo[k]]
+            entry, i = entries[todo[k]], todo[k]
             shift = np.uint32((entry >> np.uint32(SHIFT_BITS)) & np.uint32(7))
             drop = np.uint32(np.uint32(MAX_SHIFT) - shift)
-            row_in, column_in = (
-                np.uint32(inside >> np.uint32(MAX_SHIFT + drop)),
-                np.uint32((inside & np.uint32(_BELOW)) >> drop),
-            )
+            u, v = (xs[i] - x0) * fine_per_x, (ys[i] - y0) * fine_per_y
+            u, v = (u if u > 0 else 0.0), (v if v > 0 else 0.0)
+            column_in = np.uint32(np.int32(u if u < fine_top_x else fine_top_x) & _BELOW) >> drop
+            row_in = np.uint32(np.int32(v if v < fine_top_y else fine_top_y) & _BELOW) >> drop
             place = np.uint32(
                 np.uint32((entry & _OFFSET) * np.uint32(TILE_STEP)) + np.uint32(np.uint32(row_in << shift) + column_in)
             )
