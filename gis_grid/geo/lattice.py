@@ -55,7 +55,8 @@ MAX_DEG = 1e6
 """Larger numbers are no degrees, nor metres on Earth."""
 
 _CELLS_A_POLYGON = 1024
-_MIN_CELLS, _MAX_CELLS = 2**12, 2**22
+_MIN_CELLS, _MANY_CELLS, _MAX_CELLS = 2**12, 2**22, 3 * 2**22
+_MANY_CELLS_A_POLYGON = 128  # a table too large for the cache pays only where most of its cells would hold an edge
 _MAX_TABLE_BYTES, _MIN_TABLE_BYTES, _TABLE_BYTES_AN_EDGE = 2 * 2**30, 8 * 2**20, 384
 _BYTES_A_RECORD = 64
 _FINEST = 4.0  # fine cells in a cell's side for each side's length of boundary in it
@@ -265,7 +266,8 @@ def _frame_of(ends: Floats, count: int) -> Frame:
     if not len(ends):
         return Frame(0.0, 0.0, 1.0, 1.0, 1, 1)
     low, high = ends.reshape(-1, 2).min(axis=0), ends.reshape(-1, 2).max(axis=0)
-    cells = min(max(_CELLS_A_POLYGON * count, _MIN_CELLS), _MAX_CELLS)
+    many = min(max(_MANY_CELLS_A_POLYGON * count, _MANY_CELLS), _MAX_CELLS)
+    cells = min(max(_CELLS_A_POLYGON * count, _MIN_CELLS), many)
     width, height = (float(extent) for extent in high - low)
     finest = max(_ULPS_A_CELL * float(np.spacing(np.abs(ends).max())), _SMALLEST_CELL)
     side = max((width * height / cells) ** 0.5, max(width, height) / cells, finest)
