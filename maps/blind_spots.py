@@ -262,7 +262,8 @@ def _lines(spots: gpd.GeoDataFrame) -> list[str]:
     unseen = spots[spots["kind"] == "unseen"]
     lines = ["没有未见地面 No unseen ground"] if unseen.empty else []
     if len(unseen):
-        lines.append(f"至少一班未见 Unseen by a shift: {format_area(float(unseen['area_m2'].sum()))} (放大可见 zoom in)")
+        area = format_area(float(unseen["area_m2"].sum()))
+        lines.append(f"至少一班未见 Unseen by a shift: {area} (放大可见 zoom in)")
     hidden = {kind: int((spots["kind"] == kind).sum()) - drawing.most for kind, drawing in SPOT_KINDS.items()}
     left = sum(number for number in hidden.values() if number > 0)
     if left:

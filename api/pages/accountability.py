@@ -12,6 +12,7 @@ from api.deps import InSession, Now, Plain, TheActor, TheCity
 from api.errors import status_of
 from api.pages.rendering import page, say
 from api.pages.supervision_words import CAUSES, GROUNDS
+from api.pages.words import SYNTHETIC_PARTS
 from api.routers.accountability import Referrer, demand_refer, proposals_in_scope, referrals_in_scope
 from gis_grid.accountability import (
     EVIDENCE_MOST,
@@ -23,6 +24,7 @@ from gis_grid.accountability import (
     proposals,
     refer,
 )
+from gis_grid.assessment import has_synthetic
 from gis_grid.city import City
 from gis_grid.errors import Forbidden, GridError
 from gis_grid.periods import Period
@@ -77,6 +79,7 @@ def _page(
         "accountability.html",
         caller=caller,
         status=status,
+        synthetic=[SYNTHETIC_PARTS["cases"]] if has_synthetic(session, period, now=now) else [],
         period=period,
         proposals=open_ones[:LISTED],
         total=len(open_ones),
