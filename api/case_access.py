@@ -20,7 +20,7 @@ def demand_step(session: Session, caller: Caller, cases: list[Case], step: Step,
     """Raise `Forbidden` unless a caller may take a step on the first of some cases; for a merge, on both."""
     refuse_key(caller, step.action)
     for case in cases if isinstance(step, Merge) else cases[:1]:
-        permission = Permission(permission_for(step, case.read_state()))
+        permission = Permission(permission_for(step.action, case.read_state()))
         caller.demand(permission, area=case.ground, unit=unit_chain(session, case, now=now))
 
 

@@ -9,11 +9,10 @@ import sqlalchemy as sa
 from fastapi import Request
 from sqlalchemy.orm import Session
 
+from api.days import days_asked
 from gis_grid.blindspots import BlindKind, BlindSpot, find_blind_spots
 from gis_grid.city import City
 from gis_grid.database import Change
-from gis_grid.errors import InvalidInput
-from gis_grid.instants import FIRST, LAST
 from gis_grid.patrols import TrackChunk
 from gis_grid.permissions import Caller, Permission
 from gis_grid.seen import Window
@@ -32,7 +31,7 @@ class Found:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, list[BlindSpot]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._finding = threading.Lock(), threading.Lock()
 
     def get(
         self,
@@ -41,16 +40,33 @@ class Found:
         area: str | None,
         find: Callable[[], list[BlindSpot]],
     ) -> list[BlindSpot]:
-        """The spots of some kinds in an area; `key` names all else that they depend on. One is looked for at a time."""
-        whole, part = (key, tuple(BlindKind), None), (key, tuple(kinds), area)
+        """The spots of some kinds in an area; `key` names all else that they depend on.
+
+        One is looked for at a time; who asks for what is kept does not wait for that.
+        """
+        names = (key, tuple(BlindKind), None), (key, tuple(kinds), area)
+        held = self._held(*names)
+        if held is None:
+            with self._finding:
+                held = self._held(*names)  # found meanwhile, by whom this one waited for
+                if held is None:
+                    held = self._keep(names[1], find())
+        return [spot for spot in held if spot.kind in set(kinds) and spot.is_of(area)]
+
+    def _held(self, *names: Hashable) -> list[BlindSpot] | None:
         with self._lock:
-            if whole not in self._kept and part not in self._kept:
-                self._kept[part] = find()
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            held = whole if whole in self._kept else part
-            self._kept.move_to_end(held)
-            return [spot for spot in self._kept[held] if spot.kind in set(kinds) and spot.is_of(area)]
+            for name in names:
+                if name in self._kept:
+                    self._kept.move_to_end(name)
+                    return self._kept[name]
+        return None
+
+    def _keep(self, name: Hashable, found: list[BlindSpot]) -> list[BlindSpot]:
+        with self._lock:
+            self._kept[name] = found
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return found
 
 
 def spots_in(
@@ -110,15 +126,9 @@ def window_of(since: date | None, until: date | None, shift: int | None, *, toda
     Raises
     ------
     InvalidInput
-        Days out of order or out of range.
+        As `days_asked`.
     """
-    for name, day in (("since", since), ("until", until)):
-        if day is not None and not FIRST.date() + timedelta(days=WINDOW_DAYS) < day < LAST.date():
-            raise InvalidInput(f"{name}: {day} is not between the years 1970 and 2100", fields=(name,))
-    last = until or today
-    first = since or last - timedelta(days=WINDOW_DAYS - 1)
-    if first > last:
-        raise InvalidInput(f"since: {first} lies after until, {last}", fields=("since",))
+    first, last = days_asked(since, until, today=today, days=WINDOW_DAYS)
     return Window(first, last, shift)
 
 

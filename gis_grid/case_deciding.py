@@ -96,11 +96,11 @@ ACTIONS: Mapping[str, str] = {
 }
 
 
-def permission_for(step: Step, state: CaseState) -> str:
+def permission_for(action: str, state: CaseState) -> str:
     """The permission that a step on a case needs: approving a suspension is another one than approving an extension."""
-    if step.action in {"approve", "deny"} and state.request is not None and state.request.asks == "suspension":
+    if action in {"approve", "deny"} and state.request is not None and state.request.asks == "suspension":
         return "suspend"
-    return ACTIONS[step.action]
+    return ACTIONS[action]
 
 
 def accept(

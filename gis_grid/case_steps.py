@@ -1,5 +1,6 @@
 """The steps on a case's way from its filing to its end: what each needs, when it is refused, what it changes; pure."""
 
+from abc import abstractmethod
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -130,9 +131,9 @@ class Step(BaseModel):
     action: str
     expected_seq: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
 
+    @abstractmethod
     def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:
         """The fields of the state that the step sets, or why it is refused."""
-        raise NotImplementedError
 
     def findings(self, facts: Facts) -> dict[str, Any]:  # noqa: ARG002 - some steps have some
         """What the log keeps besides what the person said."""

@@ -6,6 +6,7 @@ template. These elements are written verbatim, and their data reaches the browse
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -51,7 +52,7 @@ def to_json(value: object) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8", "replace").decode()
 
 
-class _Scripted(folium.map.Layer):  # type: ignore[misc]  # Folium is not typed
+class _Scripted(folium.map.Layer, ABC):  # type: ignore[misc]  # Folium is not typed
     """An element that is one statement of JavaScript; a layer to choose when it has a `layer_name`."""
 
     def __init__(
@@ -61,8 +62,9 @@ class _Scripted(folium.map.Layer):  # type: ignore[misc]  # Folium is not typed
         super().__init__(name=layer_name, overlay=overlay, show=show and is_layer, control=control and is_layer)
         self._name = type(self).__name__
 
+    @abstractmethod
     def statement(self) -> str:
-        raise NotImplementedError
+        """The JavaScript."""
 
     def render(self, **kwargs: object) -> None:
         """Add the statement to the page's script."""

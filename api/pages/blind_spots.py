@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
@@ -21,7 +21,6 @@ from api.pages.words import SYNTHETIC_PARTS, message
 from api.routers.cases import Accepter
 from api.spots import demand_filing, seen_again_of, spots_in, spots_key, window_of
 from gis_grid.blindspots import BlindKind, BlindSpot
-from gis_grid.city import City
 from gis_grid.errors import GridError
 from gis_grid.geo.datum import LonLat
 from gis_grid.patrols import has_synthetic_tracks
@@ -68,6 +67,19 @@ Shift = Annotated[int | None, Query(ge=0, le=1, description="0 by day, 1 by nigh
 Of = Annotated[Code | None, Query(description="a grid, community or town")]
 
 
+def _window(city: TheCity, now: Now, since: Day = None, until: Day = None, shift: Shift = None) -> Window:
+    return window_of(since, until, shift, today=now.astimezone(city.zone).date())
+
+
+def _chosen(city: TheCity, now: Now, since: Day = None, until: Day = None, shift: Shift | Blank = None) -> Window:
+    return _window(city, now, since, until, shift if isinstance(shift, int) else None)
+
+
+TheWindow = Annotated[Window, Depends(_window)]
+ChosenWindow = Annotated[Window, Depends(_chosen)]
+"""As a form sends it: a shift that was not chosen is blank."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A blind spot as a list tells it; `rank` is among its kind."""
@@ -84,15 +96,11 @@ def blind_spots_page(
     request: Request,
     caller: Anyone,
     session: InSession,
-    city: TheCity,
     now: Now,
-    since: Day = None,
-    until: Day = None,
-    shift: Shift | Blank = None,
+    window: ChosenWindow,
     area: Of | Blank = None,
 ) -> HTMLResponse:
     """The map of blind spots with its form: days, shift, area."""
-    window = _window(since, until, shift, city, now)
     asked = urlencode(_asked(window, area or None))
     return page(
         request,
@@ -112,13 +120,10 @@ def blind_spots_sheet(
     session: InSession,
     city: TheCity,
     now: Now,
-    since: Day = None,
-    until: Day = None,
-    shift: Shift = None,
+    window: TheWindow,
     area: Of = None,
 ) -> HTMLResponse:
     """The bare map of blind spots."""
-    window = _window(since, until, shift, city, now)
     drawn: Drawn = request.app.state.sheets
     text = drawn.get(
         ("blind spots", spots_key(session, window, now=now), area, newest_spot_case(session)),
@@ -143,13 +148,10 @@ def blind_spot_list(
     session: InSession,
     city: TheCity,
     now: Now,
-    since: Day = None,
-    until: Day = None,
-    shift: Shift | Blank = None,
+    window: ChosenWindow,
     area: Of | Blank = None,
 ) -> HTMLResponse:
     """The worst blind spots of each kind, and how long those that became cases took to be seen again."""
-    window = _window(since, until, shift, city, now)
     found = spots_in(request, session, city, window, now=now, area=area or None)
     filed = filed_spots(session, now=now, area=area or None)
     return page(
@@ -181,12 +183,9 @@ def blind_spot_page(
     lon: Finite,
     lat: Finite,
     what: Code | None = None,
-    since: Day = None,
-    until: Day = None,
-    shift: Shift = None,
+    window: TheWindow,
 ) -> HTMLResponse:
     """One blind spot, and for who may the form that makes a case of it."""
-    window = _window(since, until, shift, city, now)
     found = [spot for spot in spots_in(request, session, city, window, now=now) if spot.kind is kind]
     spot = pick_spot(found, kind, LonLat.checked(lon, lat, bounds=None), what=what)
     return _one(request, caller, session, spot, window, among=found)
@@ -208,12 +207,9 @@ def file_blind_spot(
     event_type: Annotated[Code, Form()],
     urgency: Annotated[Urgency, Form()] = Urgency.NORMAL,
     what: Code | None = None,
-    since: Day = None,
-    until: Day = None,
-    shift: Shift = None,
+    window: TheWindow,
 ) -> Response:
     """Make a case of a blind spot, accepted and filed, and go to it."""
-    window = _window(since, until, shift, city, now)
     found = [spot for spot in spots_in(request, session, city, window, now=now) if spot.kind is kind]
     spot = pick_spot(found, kind, LonLat.checked(lon, lat, bounds=None), what=what)
     demand_filing(session, caller, spot, now=now)
@@ -287,11 +283,6 @@ def _rows(session: Session, spots: Sequence[BlindSpot], window: Window) -> list[
     listed = spots[:LISTED]
     filed = open_spot_cases(session, listed)
     return [Row(spot, rank, _url(spot, window), filed.get(rank - 1)) for rank, spot in enumerate(listed, start=1)]
-
-
-def _window(since: date | None, until: date | None, shift: int | str | None, city: City, now: datetime) -> Window:
-    part = shift if isinstance(shift, int) else None
-    return window_of(since, until, part, today=now.astimezone(city.zone).date())
 
 
 def _asked(window: Window, area: str | None) -> dict[str, object]:

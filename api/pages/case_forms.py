@@ -14,7 +14,7 @@ from api.pages.words import message
 from gis_grid.case_deciding import AnyStep, permission_for
 from gis_grid.case_facts import propose_for, responsible_at
 from gis_grid.case_numbers import numbers_at
-from gis_grid.case_state import CaseLevel, CaseState, ClockName, IssuedAct, Stage
+from gis_grid.case_state import CaseLevel, CaseState, ClockName, Stage
 from gis_grid.case_steps import Duty, ReturnReason, Satisfaction, Step
 from gis_grid.cases import Case
 from gis_grid.clocks import parse_limit
@@ -78,7 +78,7 @@ def forms_for(session: Session, caller: Caller, case: Case, state: CaseState, *,
     needed = numbers_at(session, at=now).returns_before_ruling
     found = []
     for action in (*WAY, *BESIDE):
-        permission = Permission(permission_for(_bare(action), state))
+        permission = Permission(permission_for(action, state))
         if caller.is_key or not caller.may(permission, area=case.ground, unit=chain):
             continue
         if follows(state, action, who=caller.who, returns_before_ruling=needed):
@@ -92,10 +92,6 @@ def form_of(session: Session, case: Case, state: CaseState, action: str, *, now:
     """The form of a step whether or not it follows now: somebody had it open when the case went on."""
     fields = _fields(session, case, state, action, now=now)
     return StepForm(action, ACTIONS[action], fields or (), action in WAY)
-
-
-def _bare(action: str) -> Step:
-    return Step.model_construct(action=action)
 
 
 def follows(state: CaseState, action: str, *, who: str, returns_before_ruling: int) -> bool:
@@ -132,8 +128,9 @@ def _unissued(state: CaseState) -> list[str]:
     """The acts that may still be issued by hand, which are for the present run of the whole clock."""
     if state.whole is None:
         return []
-    run = IssuedAct(act=Act.REMIND, clock=ClockName.WHOLE, started_at=state.whole.started_at)
-    return [act for act in Act if run.model_copy(update={"act": act}) not in state.issued]
+    run = ClockName.WHOLE, state.whole.started_at
+    issued = {one.act for one in state.issued if (one.clock, one.started_at) == run}
+    return [act for act in Act if act not in issued]
 
 
 def _hint(state: CaseState, action: str) -> str:

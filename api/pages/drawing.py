@@ -164,13 +164,12 @@ def draw_grid(
     around = sa.select(Grid.id).where(Grid.layer_id == grid.layer_id, Grid.code.in_(list(neighbours(session, grid))))
     own = sa.select(Grid.id).where(Grid.id == grid.id)
     reports = _reports_frame(session, grid.code, now=now, is_public=is_public)
-    # The ways of two people in a team are the ways of persons: not for the public, nor where they leave the grid.
-    tracks = tracks_in(session, grid, since=now if is_public else now - timedelta(days=7), until=now)
-    tracks = tracks.assign(label=tracks["team"]).clip(shape_of(grid)) if len(tracks) else tracks
+    # The ways of a team of two are the ways of persons, and not for the public.
+    tracks = None if is_public else _ways_in(session, grid, now=now)
     parts = {
         "网格 grids": grid.layer.is_synthetic,
         "上报 reports": bool(reports["is_synthetic"].any()),
-        "巡查 patrols": bool(tracks["is_synthetic"].any()),
+        "巡查 patrols": tracks is not None and bool(tracks["is_synthetic"].any()),
     }
     cases = find_cases(session, CaseFilter(grid=grid.code), now=now, limit=SHOWN_REPORTS)
     parts["案件 cases"] = any(case.is_synthetic for case in cases)
@@ -181,13 +180,19 @@ def draw_grid(
         as_of=now.astimezone(city.zone),
         reports=reports.drop(columns="is_synthetic"),
         event_types={kind.code: f"{kind.name} {kind.name_en}" for kind in event_types(session)},
-        tracks=tracks if len(tracks) else None,
+        tracks=tracks,
         cases=_cases_frame(session, city, cases, now=now, is_public=is_public),
         reference=reference_of(city),
         basemap=basemap_of(city),
         synthetic_note=synthetic_note(parts),
         grid_url=grid_url,
     )
+
+
+def _ways_in(session: Session, grid: Grid, *, now: datetime) -> gpd.GeoDataFrame | None:
+    """Where patrols walked in a grid in the last week, and not where they left it; None where nobody walked."""
+    tracks = tracks_in(session, grid, since=now - timedelta(days=7), until=now)
+    return tracks.assign(label=tracks["team"]).clip(shape_of(grid)) if len(tracks) else None
 
 
 def draw_case(session: Session, city: City, case: Case, *, now: datetime, is_public: bool) -> folium.Map:

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
+from api.days import days_asked
 from api.deps import Anyone, Code, InSession, Now, TheCity, view_of
 from api.pages import drawing, figures
 from api.pages.figures import type_names
@@ -22,9 +23,7 @@ from api.routers.cases import CaseName
 from gis_grid.case_queues import CaseFilter, Lights, find_cases, light_of, lights_by_grid
 from gis_grid.cases import the_case
 from gis_grid.database import Change
-from gis_grid.errors import InvalidInput
 from gis_grid.event_types import the_event_type
-from gis_grid.instants import FIRST, LAST
 from gis_grid.patrols import TrackChunk
 from gis_grid.territory import GridLayer, Level, ground_of, the_area, the_grid, the_layer
 from maps.assets import Served, render
@@ -180,7 +179,7 @@ def heat_page(
     event_type: Code | Annotated[str, Query(max_length=0)] | None = None,
 ) -> HTMLResponse:
     """How thickly reports lie, for a time window and a type."""
-    first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=30)
+    first, last = days_asked(since, until, today=now.astimezone(city.zone).date(), days=30)
     kinds = figures.event_types(session)
     asked = {"since": first, "until": last} | ({"event_type": event_type} if event_type else {})
     return page(
@@ -209,7 +208,7 @@ def heat_sheet(
     event_type: Code | None = None,
 ) -> HTMLResponse:
     """The bare heat map."""
-    first, last = _window(since, until, today=now.astimezone(city.zone).date(), days=30)
+    first, last = days_asked(since, until, today=now.astimezone(city.zone).date(), days=30)
     if event_type:
         the_event_type(session, event_type)
     text = _drawn(
@@ -247,15 +246,3 @@ def _drawn(
 ) -> str:
     drawn: Drawn = request.app.state.sheets
     return drawn.get((key, _latest(session, shows)), draw)
-
-
-def _window(since: date | None, until: date | None, *, today: date, days: int) -> tuple[date, date]:
-    """First and last day of a window; the `days` up to today where nothing is asked."""
-    last = until or today
-    for name, day in (("since", since), ("until", until)):
-        if day is not None and not FIRST.date() < day < LAST.date():
-            raise InvalidInput(f"{name}: {day} is not between the years 1970 and 2100")
-    first = since or last - timedelta(days=days - 1)
-    if first > last:
-        raise InvalidInput(f"since: {first} lies after until, {last}")
-    return first, last

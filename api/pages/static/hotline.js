@@ -1,4 +1,5 @@
 /* The operator's form: likely duplicates are asked for as soon as type and place are known, and answered before saving. */
+import {faultsOn} from "./faults.js";
 import {PlacePicker, Whose, whoseLines} from "./place.js";
 import {make, newId, t} from "./words.js";
 
@@ -43,20 +44,11 @@ const picker = new PlacePicker(byId("map"), {
 
 /* ---- faults, each beside its field ---- */
 
-const showFault = (field, message) => {
-  const node = form.querySelector(`[data-for="${CSS.escape(field)}"]`);
-  if (!node) return false;
-  node.textContent = message;
-  node.hidden = !message;
-  return true;
-};
-const showFaults = (faults) => {
-  for (const node of form.querySelectorAll(".field-error")) node.hidden = true;
-  const place = {lat: "lon", accuracy_m: "lon", "caller.name": "caller", "caller.phone": "caller"};
-  const elsewhere = faults.filter(({field, message}) => !showFault(place[field] ?? field, message));
-  note("form-note", elsewhere.map(({message}) => message).join("; "), true);
-  form.querySelector(".field-error:not([hidden])")?.scrollIntoView({block: "center"});
-};
+const {showFault, showFaults} = faultsOn(
+  form,
+  {lat: "lon", accuracy_m: "lon", "caller.name": "caller", "caller.phone": "caller"},
+  (elsewhere) => note("form-note", elsewhere.map(({message}) => message).join("; "), true),
+);
 
 /* ---- what it is ---- */
 

@@ -1,4 +1,5 @@
 /* The report page: the form, what is kept of it, and the list of what was sent. */
+import {faultsOn} from "./faults.js";
 import {Outbox} from "./outbox.js";
 import {PlacePicker, Whose, whoseLines} from "./place.js";
 import {openStore} from "./store.js";
@@ -95,21 +96,11 @@ const offerTypes = (chosen) => {
 
 /* ---- faults, each beside its field ---- */
 
-const showFault = (field, message) => {
-  const node = form.querySelector(`[data-for="${CSS.escape(field)}"]`);
-  if (!node) return false;
-  node.textContent = message;
-  node.hidden = !message;
-  return true;
-};
-
-const showFaults = (faults) => {
-  for (const node of form.querySelectorAll(".field-error")) node.hidden = true;
-  const elsewhere = faults.filter(({field, message}) => !showFault({lat: "lon", accuracy_m: "lon", "": "lon"}[field] ?? field, message));
-  note("form-note", elsewhere.map(({field, message}) => `${field}: ${message}`).join("; "), true);
-  const first = form.querySelector(".field-error:not([hidden])");
-  first?.scrollIntoView({block: "center"});
-};
+const {showFault, showFaults} = faultsOn(
+  form,
+  {lat: "lon", accuracy_m: "lon", "": "lon"},
+  (elsewhere) => note("form-note", elsewhere.map(({field, message}) => `${field}: ${message}`).join("; "), true),
+);
 
 const faultsOf = (draft) => [
   !draft.place && {field: "lon", message: t("请先定位，或在地图上点一下放图钉。")},

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,16 +19,6 @@ from tests.stored_cases import INSIDE, SUB_CENTRE, TEAM, WORKSTATION, Desk
 
 EVERYTHING = CaseFilter(is_open=None)
 EAST, SOUTH = LonLat(INSIDE.lon + 0.001, INSIDE.lat), LonLat(INSIDE.lon, INSIDE.lat - 0.001)
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
 
 
 @pytest.fixture

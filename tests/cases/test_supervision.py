@@ -1,14 +1,13 @@
 """The sweep on a real database: once for each cause, several at once, after a stop; and the notices it writes."""
 
 from datetime import timedelta
-from pathlib import Path
 from threading import Barrier, Event, Thread
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import sessionmaker
 
 from gis_grid.cases import CaseLogEntry, is_rebuilt_by_its_log, lock_cases, log_of
 from gis_grid.installation import Installation
@@ -24,16 +23,6 @@ from tests.stored_cases import CITY, TEAM, WORKSTATION, Desk
 
 LATER = NOW + timedelta(days=40)
 ACTS = ["提醒", "催办", "督办", "问效"]
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
 
 
 def acts_of(desk: Desk, case) -> list[CaseLogEntry]:

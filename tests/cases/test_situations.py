@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,16 +41,6 @@ EMERGENCY, DRILL = SituationKind.EMERGENCY, SituationKind.DRILL
 MARCH = Period.month("2026-03", CITY.zone)
 LATER = NOW + timedelta(days=60)
 SINCE = NOW - timedelta(days=1)
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
 
 
 def start(desk: Desk, kind: SituationKind = EMERGENCY, area: str = DISTRICT, **changes: Any) -> Situation:

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.orm import Session
 
 from gis_grid.accountability import (
     Bounds,
@@ -35,16 +33,6 @@ MARCH = Period.month("2026-03", CITY.zone)
 LATER = NOW + timedelta(days=60)
 DAY = timedelta(days=1)
 OTHER_TEAM = "team-housing-310112001"
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
 
 
 def found(desk: Desk, ground: Ground, **changes: object) -> list[Proposal]:

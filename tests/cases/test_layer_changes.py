@@ -28,16 +28,6 @@ FIRST, SECOND = "310112001001001", "310112001001002"
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
-
-
 def moved_codes() -> gpd.GeoDataFrame:
     """The nine squares, the first two of which have changed codes, and the last of which has a new one."""
     grids = squares()

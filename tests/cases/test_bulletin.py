@@ -4,7 +4,6 @@ import csv
 import io
 from datetime import date, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from sqlalchemy.dialects.postgresql import Range
@@ -24,16 +23,6 @@ from tests.stored_cases import CITY, SUB_CENTRE, TEAM, WORKSTATION, Desk
 LATER = NOW + timedelta(days=60)
 MARCH = Period.month("2026-03", CITY.zone)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
 
 
 def drawn_up(desk: Desk, period: Period = MARCH, now: datetime = LATER) -> Bulletin:

@@ -38,16 +38,6 @@ GRANTED, PAID, REFUSED = RewardStep
 FIRE_LANE = "E0507"
 
 
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
-
-
 def tip_off(desk: Desk, **changes: Any) -> Report:
     sealed = SEALER.seal(Identity("赵敏", "10000000009"))
     return desk.report(**{"event_type": FIRE_LANE, "informant": sealed, "text": "消防通道被堵"} | changes)

@@ -1,10 +1,8 @@
 """What is likely the same thing, at the very bounds in space and time."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy.orm import Session
 
 from gis_grid.cases import Case
 from gis_grid.duplicates import likely_duplicates
@@ -14,16 +12,6 @@ from tests.stored_cases import INSIDE, Desk
 
 MICROSECOND = timedelta(microseconds=1)
 DAYS, LATELY = timedelta(days=7), timedelta(days=3)  # Minhang's numbers, and 100 m
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
 
 
 def offered(desk: Desk, case: Case, *, north_m: float = 0.0, after: timedelta = timedelta(), **asked: object) -> bool:

@@ -7,7 +7,7 @@ from threading import Barrier, Thread
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import sessionmaker
 
 from gis_grid.case_deciding import ANY_STEP
 from gis_grid.case_state import Stage
@@ -32,16 +32,6 @@ from gis_grid.geo.datum import LonLat
 from gis_grid.tenures import NewTenure, appoint
 from tests.builders import BY, NOW
 from tests.stored_cases import CITY, INSIDE, SUB_CENTRE, TEAM, WORKSTATION, Desk, by
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
 
 
 def test_a_case_goes_from_its_acceptance_to_its_end_and_its_log_tells_every_step(desk: Desk) -> None:

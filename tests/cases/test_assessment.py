@@ -5,12 +5,10 @@ import io
 import json
 import uuid
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from gis_grid.assessment import Assessed, By, assess, assessment_csv, log_rows
 from gis_grid.cases import Case, CaseLogEntry
@@ -24,16 +22,6 @@ LATER = NOW + timedelta(days=60)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 M = Measure
 SLOW = "E0107"  # five work days to handle, seven for the whole
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(session: Session, tmp_path: Path) -> Desk:
-    return Desk(session, tmp_path)
 
 
 def rates(row: Assessed) -> dict[str, str]:
