@@ -6,8 +6,16 @@ with masks as materialized (
     where m.kind = :kind and m.place_id = any(cast(:places as int[]))
 ),
 tiles as materialized (select distinct tile_row, tile_col from masks),
+excluded as materialized (
+    select m.tile_row, m.tile_col, bit_or(m.bits) as bits
+    from ground_masks m
+    join excluded_grounds e on e.id = m.place_id
+    where m.kind = 'excluded' and e.since <= cast(:as_of as date) and (e.until is null or e.until >= cast(:as_of as date))
+    group by m.tile_row, m.tile_col
+),
 seen as materialized (
-    select tiles.tile_row, tiles.tile_col, found.bits
+    select tiles.tile_row, tiles.tile_col,
+           case when excluded.bits is null then found.bits else found.bits & ~excluded.bits end as bits
     from tiles
     cross join lateral (
         select bit_or(parts.bits) as bits
@@ -24,20 +32,13 @@ seen as materialized (
                 and s.shift = any(cast(:shifts as smallint[]))
         ) parts
     ) found
-),
-excluded as materialized (
-    select m.tile_row, m.tile_col, bit_or(m.bits) as bits
-    from ground_masks m
-    join excluded_grounds e on e.id = m.place_id
-    where m.kind = 'excluded' and e.since <= cast(:as_of as date) and (e.until is null or e.until >= cast(:as_of as date))
-    group by m.tile_row, m.tile_col
+    left join excluded using (tile_row, tile_col)
 )
 select masks.place_id,
        sum(bit_count(masks.bits)) as whole,
-       sum(bit_count(counted.bits)) as ground,
-       sum(coalesce(bit_count(counted.bits & seen.bits), 0)) as seen
+       sum(bit_count(masks.bits) - coalesce(bit_count(masks.bits & excluded.bits), 0)) as ground,
+       sum(coalesce(bit_count(masks.bits & seen.bits), 0)) as seen
 from masks
 left join seen using (tile_row, tile_col)
 left join excluded using (tile_row, tile_col)
-cross join lateral (select masks.bits & coalesce(~excluded.bits, masks.bits) as bits) counted
 group by masks.place_id
