@@ -14,25 +14,8 @@ import pandas as pd
 import shapely
 
 from gis_grid.errors import InvalidInput
-from gis_grid.geo.tiles import (
-    CELL_M,
-    CELL_M2,
-    TILE_CELLS,
-    Bits,
-    Bools,
-    Floats,
-    Ground,
-    GroundMask,
-    Ints,
-    SeenTiles,
-    ground_of,
-    kernel,
-    masks_of,
-    to_metric,
-    union,
-)
-
-NOBODY = -1
+from gis_grid.geo.patches import polygonise, to_degrees
+from gis_grid.geo.tiles import CELL_M2, Ground, GroundMask, Ints, SeenTiles, ground_of, masks_of, union
 
 
 class UnusableExclusions(InvalidInput):
@@ -211,10 +194,10 @@ def _patches(
     of_shift: Ints | None = None,
 ) -> gpd.GeoDataFrame:
     """The patches of a mask whose polygons have these codes (and shifts), largest first."""
-    shapes, owner = polygonise(mask, rank=np.argsort(np.argsort(codes, kind="stable"), kind="stable"))
+    rank = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
+    shapes, owner = polygonise(mask, rank=rank, min_area_m2=min_area_m2)
     area_m2 = shapely.area(shapes)
-    keep = np.flatnonzero(area_m2 >= min_area_m2)
-    order = keep[np.lexsort([codes[owner[keep]], -area_m2[keep]])]
+    order = np.lexsort([codes[owner], -area_m2])
     shapes, owner, area_m2 = shapes[order], owner[order], area_m2[order]
     if simplify_m > 0 and len(shapes):
         shapes = shapely.coverage_simplify(shapes, simplify_m)
@@ -222,44 +205,6 @@ def _patches(
     if of_shift is not None:
         columns["shift"] = of_shift[owner]
     return gpd.GeoDataFrame(columns, geometry=to_degrees(shapes, metric_crs), crs="EPSG:4326")
-
-
-def polygonise(mask: GroundMask, *, rank: Ints) -> tuple[npt.NDArray[np.object_], Ints]:
-    """Polygons of the cells of a mask, exactly.
-
-    Parameters
-    ----------
-    mask
-        Cells by polygon.
-    rank
-        Shape (n_polygons,): where two polygons claim a cell, the lower rank has it.
-
-    Returns
-    -------
-    shapes
-        Polygons in metres, one a patch of side-joined cells of one owner; together a valid coverage.
-    owner
-        The polygon each patch is of, a position as in `mask.polygon`.
-    """
-    if not mask.bits.any():
-        return np.zeros(0, dtype=object), np.zeros(0, np.int64)
-    col0, row0 = int(mask.tile_col.min()), int(mask.tile_row.min())
-    tile_cols = int(mask.tile_col.max()) - col0 + 1
-    width = tile_cols * TILE_CELLS
-    below, risen = np.full(width, NOBODY, np.int32), np.zeros(width + 1, np.int64)
-    pieces = []
-    order = np.lexsort([-rank[mask.polygon], mask.tile_row])  # the lowest rank paints last
-    rows = mask.tile_row[order]
-    # One empty band past the last closes what still stands open.
-    for band in range(row0, int(mask.tile_row.max()) + 2):
-        members = order[np.searchsorted(rows, band) : np.searchsorted(rows, band, side="right")]
-        owners = _paint(mask, members, col0, width)
-        pieces.append(_trace(owners, below, risen, band * TILE_CELLS, col0 * TILE_CELLS))
-        below = owners[-1]
-    borders = np.concatenate(pieces).reshape(-1, 2, 2) * CELL_M
-    faces = shapely.get_parts(shapely.polygonize(shapely.linestrings(borders)))
-    owner = _owner_at(mask, rank, *_inner_cells(faces))
-    return faces[owner != NOBODY], owner[owner != NOBODY]
 
 
 def _ground(seen: SeenTiles | Ground) -> Ground:
@@ -272,87 +217,3 @@ def _without_excluded(
     if excluded is None or excluded.empty:
         return mask
     return mask.without(ground_of(masks_of(exclusions_in_force(excluded, as_of=as_of), metric_crs)))
-
-
-def _paint(mask: GroundMask, members: Ints, col0: int, width: int) -> npt.NDArray[np.int32]:
-    """Return who owns each cell of one row of tiles, shape (128, width); NOBODY elsewhere."""
-    owners = np.full((TILE_CELLS, width), NOBODY, np.int32)
-    for member in members:
-        at = (int(mask.tile_col[member]) - col0) * TILE_CELLS
-        cells = np.unpackbits(mask.bits[member]).reshape(TILE_CELLS, TILE_CELLS).view(bool)
-        owners[:, at : at + TILE_CELLS][cells] = mask.polygon[member]
-    return owners
-
-
-@kernel
-def _trace(owners: npt.NDArray[np.int32], below: npt.NDArray[np.int32], risen: Ints, row0: int, col0: int) -> Ints:
-    """Return borders between owners as (x0, y0, x1, y1) in cells, sweeping the rows of a band northwards.
-
-    A border runs from one node to the next, a node being a lattice point where it turns or meets another. `below` is
-    the last row of the band before, `risen` the row in which each open upright border began; it is updated.
-    """
-    rows, width = owners.shape
-    borders = np.empty((2 * rows * (width + 1), 4), np.int64)
-    n = 0
-    for r in range(rows):
-        north = owners[r]
-        south = below if r == 0 else owners[r - 1]
-        run = 0
-        for c in range(width + 1):
-            nw, sw = (north[c - 1], south[c - 1]) if c > 0 else (NOBODY, NOBODY)
-            ne, se = (north[c], south[c]) if c < width else (NOBODY, NOBODY)
-            is_straight = (nw == ne and sw == se) or (nw == sw and ne == se)
-            if is_straight:
-                continue
-            if nw != sw:
-                borders[n] = (run, row0 + r, col0 + c, row0 + r)
-                n += 1
-            run = col0 + c
-            if sw != se:
-                borders[n] = (col0 + c, risen[c], col0 + c, row0 + r)
-                n += 1
-            risen[c] = row0 + r
-    return borders[:n]
-
-
-def _inner_cells(faces: npt.NDArray[np.object_]) -> tuple[Ints, Ints]:
-    """Return (row, col) of a cell within each face: the one beside the start of its outer ring."""
-    rings = shapely.get_exterior_ring(faces)
-    start, after = (shapely.get_coordinates(shapely.get_point(rings, k)) for k in (0, 1))
-    ahead = np.sign(after - start) * CELL_M / 2
-    turn = np.where(shapely.is_ccw(rings), 1.0, -1.0)[:, None]
-    inward = np.column_stack([-ahead[:, 1], ahead[:, 0]]) * turn
-    col, row = np.floor((start + ahead + inward) / CELL_M).astype(np.int64).T
-    return row, col
-
-
-def _owner_at(mask: GroundMask, rank: Ints, row: Ints, col: Ints) -> Ints:
-    """Return the owner of each cell, NOBODY where there is none."""
-    order = np.lexsort([rank[mask.polygon], mask.tile_col, mask.tile_row])
-    key = ((mask.tile_row << 32) + mask.tile_col)[order]
-    wanted = ((row // TILE_CELLS) << 32) + col // TILE_CELLS
-    bit = (row % TILE_CELLS) * TILE_CELLS + col % TILE_CELLS
-    first, end = np.searchsorted(key, wanted), np.searchsorted(key, wanted, side="right")
-    owner = np.full(len(row), NOBODY, np.int64)
-    for nth in range(int((end - first).max(initial=0))):
-        open_ = np.flatnonzero((owner == NOBODY) & (first + nth < end))
-        at = order[first[open_] + nth]
-        hit = _has_bit(mask.bits, at, bit[open_])
-        owner[open_[hit]] = mask.polygon[at[hit]]
-    return owner
-
-
-def _has_bit(bits: Bits, row: Ints, bit: Ints) -> Bools:
-    found: Bools = (bits[row, bit >> 3] >> (7 - (bit & 7)).astype(np.uint8)) & 1 == 1
-    return found
-
-
-def to_degrees(shapes: npt.NDArray[np.object_], metric_crs: str) -> npt.NDArray[np.object_]:
-    """Polygons in metres as WGS84 degrees, 6 decimals."""
-    transformer = to_metric("EPSG:4326", metric_crs)
-
-    def back(xy: Floats) -> Floats:
-        return np.round(np.column_stack(transformer.transform(xy[:, 0], xy[:, 1], direction="INVERSE")), 6)
-
-    turned: npt.NDArray[np.object_] = shapely.transform(shapes, back)
-    return turned

@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
-from gis_grid.geo.blindspots import polygonise, to_degrees
+from gis_grid.geo.patches import polygonise, to_degrees
 from gis_grid.geo.tiles import TILE_CELLS, Ground, GroundMask, Ints, SeenTiles
 
 NEVER = 0

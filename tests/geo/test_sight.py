@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from gis_grid.errors import InvalidInput
-from gis_grid.geo.blindspots import UnusableExclusions, exclusions_in_force, polygonise, seen_shares, unseen_ground
+from gis_grid.geo.blindspots import UnusableExclusions, exclusions_in_force, seen_shares, unseen_ground
+from gis_grid.geo.patches import polygonise
 from gis_grid.geo.sight import Shifts, UnusableFixes, UnusableShifts, burn_fixes
 from gis_grid.geo.tiles import (
     Ground,
@@ -461,6 +462,19 @@ def test_polygonised_cells_are_the_same_cells_again(first, second, corner):
         of_k = mask.polygon == k
         was = GroundMask(*(v[of_k] for v in (mask.polygon, mask.tile_row, mask.tile_col, mask.bits)), 2)
         assert same(again, ground_of(was))
+        assert len(shapely.get_parts(shapely.union_all(shapes[owner == k]))) == (owner == k).sum()
+
+
+def test_a_patch_that_meets_itself_in_a_corner_has_a_hole_there():
+    cells = np.zeros((128, 128), np.uint8)
+    cells[10:13, 10:13] = [[1, 1, 1], [1, 0, 1], [1, 1, 0]]
+    mask = GroundMask(np.array([0]), np.array([5380]), np.array([810]), np.packbits(cells.reshape(1, -1), axis=1), 1)
+
+    shapes, _ = polygonise(mask, rank=np.arange(1))
+
+    assert [len(shape.interiors) for shape in shapes] == [1]
+    assert shapely.is_valid(shapes).all()
+    assert shapes[0].area == 7 * 25
 
 
 def test_smoothed_patches_keep_their_area_and_do_not_overlap():

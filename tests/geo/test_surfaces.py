@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
-from gis_grid.geo.blindspots import to_degrees
+from gis_grid.geo.patches import to_degrees
 from gis_grid.geo.surfaces import NEVER, age_classes, count_classes, seen_surface
 from gis_grid.geo.tiles import TILE_BYTES, GroundMask, SeenTiles, masks_of
 
