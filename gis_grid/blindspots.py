@@ -18,7 +18,6 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gis_grid.blocks import blocks_frame
@@ -37,7 +36,7 @@ from gis_grid.seen import Window, seen_in_window, seen_tiles_in
 from gis_grid.seen_shares import excluded_frame
 from gis_grid.shift_gaps import shift_gaps
 from gis_grid.teams import block_staff
-from gis_grid.tenures import Tenure, grids_without_manager, managers
+from gis_grid.tenures import Tenure, grids_without_manager, managers, managers_left
 from gis_grid.territory import grids_frame, the_layer
 
 LEAST_UNSEEN_M2 = 2000.0
@@ -425,8 +424,9 @@ def _silent(scene: _Scene) -> Iterator[BlindSpot]:
 
 def _unmanned(scene: _Scene) -> Iterator[BlindSpot]:
     shapes, areas = scene.shapes, dict(zip(scene.grids["grid_code"], scene.grids["area_m2"], strict=True))
+    left = managers_left(scene.session, at=scene.now)
     for code in grids_without_manager(scene.session, at=scene.now):
-        since = _manager_left(scene.session, code, scene.now)
+        since = left[code].astimezone(scene.city.zone).date() if code in left else None
         why = f"nobody answers for this grid{f' since {since}' if since else ', and nobody ever has'}"
         why_zh = f"{f'{since} 起' if since else '从来'}没有网格长"
         place = (shapes[code], float(areas[code]), since, 1e6)
@@ -449,14 +449,6 @@ def _unmanned(scene: _Scene) -> Iterator[BlindSpot]:
         area = float(areas[code] if code in areas else blocks.loc[code]["area_m2"])
         answers = (code,) if code in shapes else owners[code]
         yield BlindSpot(BlindKind.UNMANNED, "shift_gap", code, shape, area, None, float(minutes), why, why_zh, answers)
-
-
-def _manager_left(session: Session, code: str, now: datetime) -> date | None:
-    ended = sa.select(sa.func.max(sa.func.upper(Tenure.valid))).where(
-        Tenure.ground == "grid", Tenure.code == code, sa.func.upper(Tenure.valid) <= now
-    )
-    at: datetime | None = session.scalar(ended)
-    return at.date() if at is not None else None
 
 
 def _grids_of(grids: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame) -> dict[str, tuple[str, ...]]:

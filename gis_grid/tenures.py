@@ -106,6 +106,13 @@ def grids_without_manager(session: Session, *, at: datetime) -> list[str]:
     return list(session.scalars(query.order_by(Grid.code)))
 
 
+def managers_left(session: Session, *, at: datetime) -> dict[str, datetime]:
+    """When the last tenure of a grid manager that was over by a time ended, by grid code."""
+    ended = sa.func.upper(Tenure.valid)
+    over = _managers().where(ended <= at).with_only_columns(Tenure.code, sa.func.max(ended)).group_by(Tenure.code)
+    return dict(session.execute(over).tuples().all())
+
+
 def appoint(
     session: Session, tenures: Iterable[NewTenure], *, by: By, now: datetime, is_synthetic: bool = False
 ) -> int:
