@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import sqlalchemy as sa
 from fastapi import Request
@@ -23,6 +23,8 @@ WINDOW_DAYS = 7
 KEPT = 16
 # Reports come in all the time and make little difference: those of the last hour may be left out.
 FRESH = timedelta(hours=1)
+# Patrols come in all the time too, a district's some sixty a second: those of the last minutes may be left out.
+FRESH_PATROLS = timedelta(minutes=5)
 MADE_OF = ("tenure", "block_layer", "excluded_ground", "grid_layer", "teams", "rules", "track")
 
 
@@ -93,19 +95,28 @@ def spots_in(
 def spots_key(session: Session, window: Window, *, now: datetime) -> Hashable:
     """What changes when blind spots may have."""
     newest = sa.select(
-        sa.select(sa.func.max(TrackChunk.id)).scalar_subquery(),
+        _newest_patrol(now),
         sa.select(sa.func.max(GridLayer.id)).scalar_subquery(),
         sa.select(sa.func.max(Change.id)).where(Change.thing.in_(MADE_OF)).scalar_subquery(),
     )
     return window, int(now.timestamp() // FRESH.total_seconds()), tuple(session.execute(newest).one())
 
 
+def _newest_patrol(now: datetime) -> sa.ScalarSelect[int]:
+    """The newest chunk that had come in when the last `FRESH_PATROLS` were over."""
+    since = datetime.fromtimestamp(
+        now.timestamp() // FRESH_PATROLS.total_seconds() * FRESH_PATROLS.total_seconds(), UTC
+    )
+    newest = sa.select(TrackChunk.id).where(TrackChunk.received_at < since).order_by(TrackChunk.id.desc()).limit(1)
+    return newest.scalar_subquery()
+
+
 def seen_again_of(
     request: Request, session: Session, rows: Sequence[SpotCase], *, city: City, now: datetime
 ) -> list[SeenAgain | None]:
-    """`seen_again` of many filed blind spots, kept while no patrol comes in."""
+    """`seen_again` of many filed blind spots, kept as `spots_key` says."""
     newest = sa.select(
-        sa.select(sa.func.max(TrackChunk.id)).scalar_subquery(),
+        _newest_patrol(now),
         sa.select(sa.func.max(Change.id)).where(Change.thing == "track").scalar_subquery(),
     )
     patrols = tuple(session.execute(newest).one())

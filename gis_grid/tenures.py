@@ -109,8 +109,9 @@ def grids_without_manager(session: Session, *, at: datetime) -> list[str]:
 def managers_left(session: Session, *, at: datetime) -> dict[str, datetime]:
     """When the last tenure of a grid manager that was over by a time ended, by grid code."""
     ended = sa.func.upper(Tenure.valid)
-    over = _managers().where(ended <= at).with_only_columns(Tenure.code, sa.func.max(ended)).group_by(Tenure.code)
-    return dict(session.execute(over).tuples().all())
+    last = sa.func.max(ended).label("last")
+    over = _managers().where(ended <= at).with_only_columns(Tenure.code, last).group_by(Tenure.code)
+    return {row.code: row.last for row in session.execute(over)}
 
 
 def appoint(

@@ -6,11 +6,14 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
+from api.spots import spots_key
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
 from gis_grid.reports import Report
+from gis_grid.seen import Window
 from gis_grid.tenures import NewTenure, appoint
 from tests.builders import BY, NOW, STAFF, add_signed_in, bearer
 from tests.db.test_blindspots import DAY, alley, see
+from tests.db.test_track_intake import chunk, take, walk
 
 CASES = "/api/v1/blind-spots/cases"
 
@@ -38,6 +41,16 @@ def test_a_blind_spot_is_told_with_its_place_its_reason_and_who_answers(client: 
     assert "王芳" not in by_all.text
     assert "王芳" in by_staff.text
     assert by_all.json()["counts"]["unseen"] == 1
+
+
+def test_a_patrol_of_the_last_minutes_does_not_make_kept_spots_found_again(session: Session) -> None:
+    window = Window(DAY, DAY)
+    before = [spots_key(session, window, now=NOW + timedelta(minutes=minutes)) for minutes in (1, 6)]
+    take(session, [chunk(walk())])  # received at NOW
+
+    after = [spots_key(session, window, now=NOW + timedelta(minutes=minutes)) for minutes in (1, 6)]
+
+    assert (after[0] == before[0], after[1] == before[1]) == (True, False)
 
 
 def test_an_area_and_a_kind_narrow_it(client: TestClient, session: Session) -> None:
