@@ -1,6 +1,6 @@
 """What a step on a case is decided by, found out in the database and from the photo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from gis_grid.situations import ROUTINE, Situation, situation_of
 from gis_grid.supervision_acts import Act, Tells, acts_at
 from gis_grid.tenures import manager_of
 from gis_grid.territory import Grid, Level, ground_of
-from gis_grid.units import UnitKind, find_units, posts_of, the_unit
+from gis_grid.units import UnitKind, find_units, first_responsible, the_unit
 
 # What a case that stands in a stage waits for; that step's limit runs then. A refusal stops no clock and starts none.
 WAITS_FOR = {
@@ -128,26 +128,28 @@ def _found_for(
         case HandOver():
             found = {"responsible": responsible_at(session, grid, at=now)}
         case Supervise():
-            found = {"told": addressees(session, step.act, state.unit, now=now)}
+            told = addressees(session, step.act, [state.unit] if state.unit else [], now=now)
+            found = {"told": told.get(state.unit or "", ())}
     return found
 
 
-def addressees(session: Session, act: Act, unit_code: str | None, *, now: datetime) -> tuple[Addressee, ...]:
-    """Who is told of an act in a case that is with a unit: units, and the post of whoever answers for that unit."""
+def addressees(
+    session: Session, act: Act, unit_codes: Iterable[str], *, now: datetime
+) -> dict[str, tuple[Addressee, ...]]:
+    """Who is told of an act in a case that is with each of some units: units, and the post that answers for it."""
     tells = next((rule.tells for rule in acts_at(session, at=now) if rule.act is act), (Tells.UNIT,))
-    unit = find_units(session, [unit_code], at=now).get(unit_code) if unit_code else None
-    if unit is None:
-        return ()
-    found = []
-    if Tells.UNIT in tells:
-        found.append(Addressee(unit.code))
-    if Tells.PARENT in tells and unit.parent_code:
-        found.append(Addressee(unit.parent_code))
-    if Tells.FIRST_RESPONSIBLE in tells:
-        posts = posts_of(session, unit.code, at=now)
-        first = ((post, holder) for post, holder in posts if post.is_first_responsible)
-        found += [Addressee(unit.code, post.title, holder.id if holder else None) for post, holder in first]
-    return tuple(found)
+    units = find_units(session, unit_codes, at=now)
+    answering = first_responsible(session, units, at=now) if Tells.FIRST_RESPONSIBLE in tells else {}
+    told = {}
+    for code, unit in units.items():
+        found = [Addressee(code)] if Tells.UNIT in tells else []
+        if Tells.PARENT in tells and unit.parent_code:
+            found.append(Addressee(unit.parent_code))
+        if code in answering:
+            post, holder = answering[code]
+            found.append(Addressee(code, post.title, holder.id if holder else None))
+        told[code] = tuple(found)
+    return told
 
 
 def _town_unit(session: Session, grid: Grid, *, now: datetime) -> str | None:

@@ -68,7 +68,7 @@ def sweep(
     cases = list(session.scalars(query))
     last = cases[-1] if len(cases) == at_once else None
     going_on = (last.next_act_at, last.id) if last is not None and last.next_act_at is not None else None
-    known = _Known(session, city, now)
+    known = _Known(session, city, now, {case.unit for case in cases if case.unit})
     taken: list[Taken] = []
     faults: dict[str, str] = {}
     for case in cases:
@@ -115,9 +115,10 @@ class _Known:
     session: Session
     city: City
     now: datetime
+    units: set[str]
     _situations: list[Situation] | None = None
     _rules: dict[tuple[str, str, str], CaseRules] = field(default_factory=dict)
-    _told: dict[tuple[Act, str | None], tuple[Addressee, ...]] = field(default_factory=dict)
+    _told: dict[Act, dict[str, tuple[Addressee, ...]]] = field(default_factory=dict)
 
     def rules(self, case: Case, state: CaseState, step: Step) -> CaseRules:
         if self._situations is None:
@@ -129,9 +130,9 @@ class _Known:
         return self._rules[key]
 
     def told(self, act: Act, unit: str | None) -> tuple[Addressee, ...]:
-        if (act, unit) not in self._told:
-            self._told[act, unit] = addressees(self.session, act, unit, now=self.now)
-        return self._told[act, unit]
+        if act not in self._told:
+            self._told[act] = addressees(self.session, act, self.units, now=self.now)
+        return self._told[act].get(unit or "", ())
 
 
 def find_notices(

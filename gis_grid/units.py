@@ -243,16 +243,21 @@ def units_above(session: Session, unit: Unit, *, at: datetime) -> list[Unit]:
 
 def posts_of(session: Session, unit_code: str, *, at: datetime) -> list[tuple[Post, PostHolder | None]]:
     """A unit's posts at a time, the first responsible one first, each with who holds it then."""
-    query = (
-        sa.select(Post, PostHolder)
-        .outerjoin(
-            PostHolder,
-            (PostHolder.unit_code == Post.unit_code) & (PostHolder.title == Post.title) & PostHolder.valid.contains(at),
-        )
-        .where(Post.unit_code == unit_code, Post.valid.contains(at))
-        .order_by(Post.is_first_responsible.desc(), Post.title)
-    )
+    query = _posts(at).where(Post.unit_code == unit_code).order_by(Post.is_first_responsible.desc(), Post.title)
     return [(post, holder) for post, holder in session.execute(query).unique()]
+
+
+def first_responsible(
+    session: Session, unit_codes: Iterable[str], *, at: datetime
+) -> dict[str, tuple[Post, PostHolder | None]]:
+    """The post that answers for each of the units at a time, with who holds it then; those without one are left out."""
+    query = _posts(at).where(Post.unit_code.in_(set(unit_codes)), Post.is_first_responsible)
+    return {post.unit_code: (post, holder) for post, holder in session.execute(query).unique()}
+
+
+def _posts(at: datetime) -> sa.Select[Post, PostHolder]:
+    holds = (PostHolder.unit_code == Post.unit_code) & (PostHolder.title == Post.title) & PostHolder.valid.contains(at)
+    return sa.select(Post, PostHolder).outerjoin(PostHolder, holds).where(Post.valid.contains(at))
 
 
 def units_without_first_responsible(

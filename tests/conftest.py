@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
@@ -27,6 +28,9 @@ from gis_grid.territory import layer_in_force
 from tests.browsers import ARGUMENTS, CHROMIUM
 from tests.builders import CHEAP_PASSWORDS, NOW, add_signed_in, load_squares
 from tests.case_builders import load_city_rules
+
+settings.register_profile("shared machine", deadline=None)  # timings are measured in benchmarks/
+settings.load_profile("shared machine")
 
 MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made in it
 ENOUGH_BYTES = 3 << 30
