@@ -20,7 +20,9 @@ from cases import _recorded
 from sqlalchemy.orm import Session
 
 from gis_grid.accountability import proposals
-from gis_grid.assessment import By, assess, count, log_rows
+from gis_grid.assessment import KeptCounts, assess
+from gis_grid.counted_steps import By, count_steps, log_rows
+from gis_grid.patrol_indicators import count_patrols
 from gis_grid.bulletin import red_cases
 from gis_grid.indicators import Measure
 from gis_grid.installation import Installation, open_installation, utc_now

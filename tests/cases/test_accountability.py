@@ -18,9 +18,10 @@ from gis_grid.accountability import (
     proposals,
     refer,
 )
-from gis_grid.assessment import By, assess
+from gis_grid.assessment import KeptCounts, assess
 from gis_grid.bulletin import red_cases
 from gis_grid.cases import Case
+from gis_grid.counted_steps import By
 from gis_grid.errors import InvalidInput
 from gis_grid.periods import Period
 from gis_grid.rules import load_rules
@@ -222,6 +223,6 @@ def test_a_drill_counts_nowhere(desk: Desk) -> None:
 
     assert proposals(desk.session, MARCH, now=LATER) == []
     assert red_cases(desk.session, MARCH, now=LATER).runs == ()
-    assert assess(desk.session, MARCH, By.CITY, now=LATER).rows == ()
+    assert assess(desk.session, MARCH, By.CITY, now=LATER, kept=KeptCounts(CITY)).rows == ()
     with pytest.raises(InvalidInput, match="no row of the log that counts"):
         refer(desk.session, new(case, 6), by=by("supervisor"), now=LATER)
