@@ -14,7 +14,7 @@ BY = {
     By.UNIT: message("单位"),
     By.POST: message("网格长岗位"),
     By.PERSON: message("经办人"),
-    By.PATROLLER: message("巡查员"),
+    By.PATROLLER: message("巡查人员"),
     By.CITY: message("全区"),
     By.FAMILY: message("部件和事件"),
     By.SOURCE: message("来源"),
