@@ -69,7 +69,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     app.state.outline = tracks.Outline()
     app.state.public_bulletins = openness.Bulletins()
     app.state.seen_again = {}
-    app.state.kept_counts = KeptCounts()
+    app.state.kept_counts = KeptCounts(installation.city)
     app.state.case_stream = CaseStream(installation.engine)
     for module in (
         locate,

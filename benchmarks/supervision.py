@@ -20,11 +20,13 @@ from cases import _recorded
 from sqlalchemy.orm import Session
 
 from gis_grid.accountability import proposals
-from gis_grid.assessment import By, assess, count, log_rows
+from gis_grid.assessment import KeptCounts, assess
 from gis_grid.bulletin import red_cases
+from gis_grid.counted_steps import By, count_steps, log_rows
 from gis_grid.indicators import Measure
 from gis_grid.installation import Installation, open_installation, utc_now
 from gis_grid.notices import Notice
+from gis_grid.patrol_indicators import count_patrols
 from gis_grid.periods import Period
 from gis_grid.permissions import Caller, Grant, Role, Scope, ScopeKind
 from gis_grid.settings import Settings
@@ -72,7 +74,8 @@ def _questions(installation: Installation, month: Period, now: datetime) -> dict
     with installation.sessions() as session:
         # The first count reads the month from the disk.
         unit = max(
-            count(session, month, By.UNIT, now=now).items(), key=lambda row: sum(one.due for one in row[1].values())
+            count_steps(session, month, By.UNIT, now=now).items(),
+            key=lambda row: sum(one.due for one in row[1].values()),
         )
         station = session.scalar(sa.text("select unit_code from notices group by 1 order by count(*) desc limit 1"))
     caller = Caller("user:x", (Grant(Role.HANDLER, Scope(ScopeKind.UNIT, station or "ws-x")),))
@@ -85,8 +88,13 @@ def _questions(installation: Installation, month: Period, now: datetime) -> dict
         "a unit's unread notices, counted to 100": lambda session: range(count_unread(session, caller, now=now)),
     }
     for by in (By.UNIT, By.TOWN, By.GRID, By.POST):
-        asked[f"indicators of one month by {by}"] = lambda session, by=by: count(session, month, by, now=now)
-    asked["assessment by unit with both comparisons"] = lambda session: assess(session, month, By.UNIT, now=now).rows
+        asked[f"indicators of one month by {by}"] = lambda session, by=by: count_steps(session, month, by, now=now)
+        asked[f"patrols of one month by {by}"] = lambda session, by=by: count_patrols(
+            session, month, by, city=installation.city, now=now
+        )
+    asked["assessment by unit with both comparisons"] = lambda session: (
+        assess(session, month, By.UNIT, now=now, kept=KeptCounts(installation.city)).rows
+    )
     return asked
 
 

@@ -1,13 +1,13 @@
 """Accountability (问责): the log gives grounds, the software proposes, a person refers to the supervision authority.
 
-Nothing is referred by itself. The causes are the article's; which ground suggests which cause, and from how many times
-on, is ours.
+Nothing is referred by itself. The causes are the article's; which ground suggests which cause is ours. From how many
+times on is dated data (`gis_grid.case_numbers`), and counts as it was when it happened.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gis_grid.bulletin import RedRun, red_cases
+from gis_grid.case_numbers import CaseNumbers, numbers_at
 from gis_grid.cases import Case, CaseLogEntry
 from gis_grid.database import Base, By, sql
 from gis_grid.dated import one_of
@@ -56,18 +57,6 @@ CAUSE_OF = {
     Ground.PASSED_ROUND: Cause.SHIRKED,
     Ground.REWORKED: Cause.PERFUNCTORY,
 }
-
-
-class Bounds(NamedTuple):
-    """From when on something is proposed: how often, and how long a 问效 may stay without a step."""
-
-    returns: int = 2
-    reworks: int = 2
-    red_cases: int = 5
-    answer_within: timedelta = timedelta(hours=24)
-
-
-DEFAULT_BOUNDS = Bounds()
 
 
 class Evidence(NamedTuple):
@@ -169,17 +158,14 @@ class NewReferral:
     person: str | None = None
 
 
-def proposals(session: Session, period: Period, *, now: datetime, bounds: Bounds = DEFAULT_BOUNDS) -> list[Proposal]:
+def proposals(session: Session, period: Period, *, now: datetime) -> list[Proposal]:
     """What the log of a period gives grounds for, the latest first; drills give none."""
     red = red_cases(session, period, now=now).runs
-    given = {
-        "since": period.since,
-        "as_of": min(period.until, now),
-        "returns": bounds.returns,
-        "reworks": bounds.reworks,
-        "answer_within": bounds.answer_within,
-    }
-    rows = session.execute(sql("referral_grounds"), given).mappings()
+    unstated = vars(CaseNumbers())
+    given = {name: unstated[name] for name in ("returns_before_referral", "reworks_before_referral")}
+    given |= {"question_unanswered_h": unstated["question_unanswered_h"]}
+    window = {"since": period.since, "as_of": min(period.until, now)}
+    rows = session.execute(sql("referral_grounds"), window | given).mappings()
     others = (
         Proposal(
             Ground(row["ground"]),
@@ -190,7 +176,7 @@ def proposals(session: Session, period: Period, *, now: datetime, bounds: Bounds
         )
         for row in rows
     )
-    found = [*_of_red_runs(red), *_of_many(red, bounds.red_cases), *others]
+    found = [*_of_red_runs(red), *_of_many(session, red), *others]
     known = _referred(session)
     marked = (
         Proposal(
@@ -215,14 +201,14 @@ def _case_of(run: RedRun) -> tuple[str, str]:
     return run.unit or "", run.serial
 
 
-def _of_many(runs: Iterable[RedRun], least: int) -> Iterator[Proposal]:
-    """One for each unit in which so many cases turned red; the first row of each case."""
+def _of_many(session: Session, runs: Iterable[RedRun]) -> Iterator[Proposal]:
+    """One for each unit in which many cases turned red, as many as it took then; the first row of each case."""
     had = sorted((run for run in runs if run.unit), key=_case_of)
     for unit, turned in groupby(had, key=lambda run: run.unit or ""):
         first = {run.serial: run for run in reversed(list(turned))}
-        if len(first) >= least:
+        last = max(run.red_at for run in first.values())
+        if len(first) >= numbers_at(session, at=last).red_cases_before_referral:
             rows = [Evidence(run.serial, run.due_seq) for run in sorted(first.values(), key=lambda run: run.red_at)]
-            last = max(run.red_at for run in first.values())
             yield Proposal(Ground.MANY_RED, unit, None, tuple(rows[-EVIDENCE_MOST:]), last)
 
 

@@ -6,19 +6,16 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from gis_grid.cases import Case, CaseLogEntry
-from gis_grid.database import sql
-from gis_grid.event_types import EventType
+from gis_grid.cases import Case
+from gis_grid.city import City
+from gis_grid.counted_steps import By, Counts, count_steps
 from gis_grid.indicators import (
     INDICATORS,
-    Counted,
-    Measure,
     Prior,
     Score,
     fit_prior,
@@ -27,49 +24,18 @@ from gis_grid.indicators import (
     percent,
     shrunk,
 )
+from gis_grid.patrol_indicators import count_patrols
 from gis_grid.periods import Period
 from gis_grid.report_exports import defused
-from gis_grid.reports import Report
 from gis_grid.score_weights import weights_at
 from gis_grid.territory import Area
 from gis_grid.units import Unit, posts_of
 
 RANKED = "closing_in_time_rate"
-AND_POST = " · "  # between a unit and a post in it
 KEPT_PERIODS = 120
 SETTLED_AFTER = timedelta(hours=1)  # a step that was dated in a period is committed by then
-ROWS = {
-    "measure": sa.Text,
-    "case_id": sa.BigInteger,
-    "seq": sa.Integer,
-    "is_done": sa.Boolean,
-    "is_in_time": sa.Boolean,
-    "unit": sa.Text,
-    "who": sa.Text,
-    "grid": sa.Text,
-    "community": sa.Text,
-    "town": sa.Text,
-    "event_type": sa.Text,
-    "report_id": sa.Uuid,
-}
-
-
-class By(StrEnum):
-    """Whom or what the figures are for."""
-
-    CITY = "city"
-    TOWN = "town"
-    COMMUNITY = "community"
-    GRID = "grid"
-    UNIT = "unit"
-    POST = "post"  # who answered for the ground when the case was filed
-    PERSON = "person"
-    FAMILY = "family"  # event or component
-    SOURCE = "source"
-    REPORTER_CLASS = "reporter_class"  # residents, volunteers, stairwell heads, committees, staff
-
-
-Counts = Mapping[Measure, Counted]
+PATROLS_KEPT = timedelta(hours=1)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -111,53 +77,54 @@ class Assessment:
     prior: Prior | None
 
 
-class LogRow(NamedTuple):
-    """One thing that was counted, and the step of a case's log that says so."""
-
-    measure: Measure
-    case: str
-    seq: int
-    is_done: bool
-    is_in_time: bool
-    unit: str | None
-    who: str | None
-
-
 class KeptCounts:
-    """What was counted in periods that are over: the log of then does not change any more."""
+    """What was counted of a city's periods that are over: the log of then does not change any more.
 
-    def __init__(self) -> None:
-        self._kept: dict[tuple[Period, By], dict[str, Counts]] = {}
+    Outings may be sent late, so what patrols saw is counted anew after a while.
+    """
+
+    def __init__(self, city: City) -> None:
+        self._city = city
+        self._steps: dict[tuple[Period, By], dict[str, Counts]] = {}
+        self._patrols: dict[tuple[Period, By], tuple[datetime, dict[str, Counts]]] = {}
         self._lock = threading.Lock()
 
     def count(self, session: Session, period: Period, by: By, *, now: datetime) -> dict[str, Counts]:
-        """As `count`, out of the log only once."""
+        """What happened in a period, counted by measure, for each that it happened to; out of the log only once."""
         with self._lock:
-            found = self._kept.get((period, by))
-        if found is None:
-            found = count(session, period, by, now=now)
-            if now >= period.until + SETTLED_AFTER:
-                with self._lock:
-                    self._kept[period, by] = found
-                    while len(self._kept) > KEPT_PERIODS:
-                        self._kept.pop(next(iter(self._kept)))
-        return found
+            steps, patrols = self._steps.get((period, by)), self._patrols.get((period, by))
+        is_settled = now >= period.until + SETTLED_AFTER
+        if steps is None:
+            steps = count_steps(session, period, by, now=now)
+            if is_settled:
+                self._keep(self._steps, (period, by), steps)
+        if patrols is None or now - patrols[0] >= PATROLS_KEPT:
+            patrols = now, count_patrols(session, period, by, city=self._city, now=now)
+            if is_settled:
+                self._keep(self._patrols, (period, by), patrols)
+        return {key: {**steps.get(key, {}), **patrols[1].get(key, {})} for key in steps.keys() | patrols[1].keys()}
+
+    def _keep(self, kept: dict[tuple[Period, By], T], key: tuple[Period, By], found: T) -> None:
+        with self._lock:
+            kept[key] = found
+            while len(kept) > KEPT_PERIODS:
+                kept.pop(next(iter(kept)))
 
 
-def assess(session: Session, period: Period, by: By, *, now: datetime, kept: KeptCounts | None = None) -> Assessment:
+def assess(session: Session, period: Period, by: By, *, now: datetime, kept: KeptCounts) -> Assessment:
     """The figures of a period by area, unit, post or person, recomputed from the log as it stood at its end, or now.
 
     Parameters
     ----------
     kept
-        What was counted before; nothing is kept without it.
+        What was counted before.
     """
-    as_of, counting = min(period.until, now), kept or KeptCounts()
-    found = counting.count(session, period, by, now=now)
+    as_of = min(period.until, now)
+    found = kept.count(session, period, by, now=now)
     before: tuple[dict[str, Counts], dict[str, Counts]] = ({}, {})
     if period.is_month:
         before = tuple(  # type: ignore[assignment]
-            counting.count(session, each, by, now=now) for each in (period.month_before, period.year_before)
+            kept.count(session, each, by, now=now) for each in (period.month_before, period.year_before)
         )
     names, weights = _names(session, by, found, at=as_of), weights_at(session, at=as_of)
     ranked = {key: parts(counts, INDICATORS[RANKED]) for key, counts in found.items()}
@@ -192,97 +159,11 @@ def _places(values: Mapping[str, float]) -> dict[str, int]:
     return {key: ordered.index(value) + 1 for key, value in values.items()}
 
 
-def count(session: Session, period: Period, by: By, *, now: datetime) -> dict[str, Counts]:
-    """What happened in a period, counted by measure, for each area, unit or person that it happened to."""
-    facts, joined, key = _facts(by)
-    counted = (
-        sa.select(
-            key,
-            facts.c.measure,
-            sa.func.count(),
-            sa.func.count().filter(facts.c.is_done),
-            sa.func.count().filter(facts.c.is_in_time),
-        )
-        .select_from(joined)
-        .where(key.is_not(None))
-        .group_by(key, facts.c.measure)
-    )
-    found: dict[str, dict[Measure, Counted]] = {}
-    for name, measure, due, done, in_time in session.execute(counted, _window(period, now)):
-        found.setdefault(name, {})[Measure(measure)] = Counted(due, done, in_time)
-    return dict(found)
-
-
-def log_rows(
-    session: Session, period: Period, by: By, key: str, *, measure: Measure | None = None, now: datetime, limit: int
-) -> list[LogRow]:
-    """The steps behind the figures of one area, unit or person: each thing counted, by measure and case."""
-    facts, joined, column = _facts(by)
-    query = (
-        sa.select(
-            facts.c.measure,
-            sa.func.coalesce(Case.serial, sa.cast(Case.id, sa.Text)),
-            facts.c.seq,
-            facts.c.is_done,
-            facts.c.is_in_time,
-            facts.c.unit,
-            facts.c.who,
-        )
-        .select_from(joined.join(Case, Case.id == facts.c.case_id))
-        .where(column == key)
-        .order_by(facts.c.measure, facts.c.case_id, facts.c.seq)
-        .limit(limit)
-    )
-    asked = _window(period, now) | ({"measures": [measure.value]} if measure is not None else {})
-    return [LogRow(Measure(row[0]), *row[1:]) for row in session.execute(query, asked)]
-
-
-def _facts(by: By) -> tuple[sa.Subquery, Any, sa.ColumnElement[Any]]:
-    """The rows that are counted, what they are joined with, and the column that says for whom."""
-    facts = sql("assessed_steps").columns(**ROWS).subquery("facts")
-    match by:
-        case By.CITY:
-            # Not a constant, by which nothing can be grouped.
-            return facts, facts, sa.literal_column("case when facts.measure <> '' then 'city' end")
-        case By.PERSON:
-            return facts, facts, facts.c.who
-        case By.POST:
-            post = _post_of(facts)
-            return facts, facts.join(post, sa.true()), post.c.post
-        case By.FAMILY:
-            kinds = EventType.__table__
-            return facts, facts.join(kinds, kinds.c.code == facts.c.event_type), kinds.c.family
-        case By.SOURCE | By.REPORTER_CLASS:
-            reports = Report.__table__
-            return facts, facts.join(reports, reports.c.id == facts.c.report_id), reports.c[by.value]
-        case _:
-            return facts, facts, facts.c[by.value]
-
-
-def _post_of(facts: sa.Subquery) -> Any:
-    """The post that answered for the ground of each row's case, as the case's log says: unit and title."""
-    log, said = CaseLogEntry, CaseLogEntry.changed["responsible"]
-    named = sa.func.concat_ws(AND_POST, said["unit"].astext, said["post"].astext)
-    query = (
-        sa.select(sa.func.nullif(named, "").label("post"))
-        .where(log.case_id == facts.c.case_id, log.at < sa.bindparam("as_of"), log.changed.has_key("responsible"))
-        .order_by(log.seq.desc())
-        .limit(1)
-    )
-    return query.lateral("answered")
-
-
 def has_synthetic(session: Session, period: Period, *, now: datetime) -> bool:
     """Whether any case that was accepted in a period, or is open, is made up."""
     accepted = (Case.accepted_at >= period.since) & (Case.accepted_at < min(period.until, now))
     made_up = (sa.exists().where(Case.is_synthetic, which) for which in (Case.closed_at.is_(None), accepted))
     return bool(session.scalar(sa.select(sa.or_(*made_up))))
-
-
-def _window(period: Period, now: datetime) -> dict[str, Any]:
-    as_of = min(period.until, now)
-    texts = {"since_text": f"{period.since:%Y-%m-%dT%H:%M:%S}", "until_text": f"{period.until:%Y-%m-%dT%H:%M:%S}"}
-    return {"since": period.since, "as_of": as_of, "measures": [each.value for each in Measure], **texts}
 
 
 def _names(session: Session, by: By, found: Iterable[str], *, at: datetime) -> dict[str, str]:

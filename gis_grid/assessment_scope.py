@@ -1,12 +1,18 @@
 """Whose figures somebody may see: those of their ground and their units; ranks stay those among all."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from gis_grid.assessment import AND_POST, Assessment, By
+from gis_grid.assessment import Assessment
+from gis_grid.counted_steps import AND_POST, LOOK_BACK, By, LogRow
+from gis_grid.database import By as Actor
+from gis_grid.indicators import Measure
+from gis_grid.patrols import note_reading
+from gis_grid.periods import Period
 from gis_grid.permissions import EVERYWHERE, POWERS, Caller, OutOfScope, Permission, ScopeKind
 from gis_grid.tenures import Tenure
 from gis_grid.territory import Area, Grid, GridLayer
@@ -14,6 +20,7 @@ from gis_grid.units import Unit, codes_below
 
 # What is of the whole city: its sums are for all who see the assessment, the rows behind them for those of everywhere.
 OF_ALL = frozenset({By.CITY, By.FAMILY, By.SOURCE})
+OF_PERSONS = frozenset({By.PERSON, By.PATROLLER})
 
 
 def in_scope(session: Session, caller: Caller, assessment: Assessment, *, now: datetime) -> Assessment:
@@ -26,8 +33,20 @@ def in_scope(session: Session, caller: Caller, assessment: Assessment, *, now: d
     return replace(assessment, rows=tuple(row for row in assessment.rows if row.key in keys))
 
 
-def demand_rows(session: Session, caller: Caller, by: By, key: str, *, now: datetime) -> None:
-    """Raise `OutOfScope` unless a caller may see the log rows behind one row of an assessment."""
+def demand_rows(
+    session: Session, caller: Caller, by: By, key: str, *, measure: Measure | None = None, now: datetime
+) -> None:
+    """Raise `OutOfScope` unless a caller may see the log rows behind one row of an assessment.
+
+    Those that tell where a patroller passed are for who may read their outings.
+    """
+    demand_figures(session, caller, by, key, now=now)
+    if by is By.PATROLLER and measure in {None, Measure.MISS}:
+        caller.demand(Permission.READ_TRACKS)
+
+
+def demand_figures(session: Session, caller: Caller, by: By, key: str, *, now: datetime) -> None:
+    """Raise `OutOfScope` unless a caller may see one row of an assessment."""
     if by in OF_ALL:
         caller.demand(Permission.SEE_ASSESSMENT)
         return
@@ -36,9 +55,19 @@ def demand_rows(session: Session, caller: Caller, by: By, key: str, *, now: date
         raise OutOfScope(f"{caller.who} may not see the assessment of {key[:60]}: it is out of their scope")
 
 
+def note_passes(
+    session: Session, who: str, period: Period, rows: Iterable[LogRow], *, by: Actor, now: datetime
+) -> None:
+    """Write down, as any reading of a patroller's outings, that somebody was told what they had passed."""
+    passes = sum(row.measure is Measure.MISS and row.is_done for row in rows)
+    if passes:
+        since = period.since - LOOK_BACK
+        note_reading(session, who, since=since, until=period.until, chunks=passes, by=by, now=now)
+
+
 def demand_kind(caller: Caller, by: By) -> None:
     """Raise `OutOfScope` where a kind of figures is not for a caller at all: persons are for roles of everywhere."""
-    if by is By.PERSON:
+    if by in OF_PERSONS:
         caller.demand(Permission.SEE_ASSESSMENT)
 
 

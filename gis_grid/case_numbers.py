@@ -35,6 +35,12 @@ class CaseNumbers:
         How near in space and time a case is likely the same thing, metres and days.
     duplicate_closed_days
         How long after its end a case is still offered, days.
+    returns_before_referral, reworks_before_referral
+        From how many refusals and transfers, or failed checks, of a case on accountability is proposed.
+    red_cases_before_referral
+        In how many cases of one unit in a period clocks run out until accountability is proposed.
+    question_unanswered_h
+        How long after a 问效 the clock it was issued for may run on, hours by the wall clock.
     """
 
     after_photo_m: float = 200.0
@@ -42,9 +48,13 @@ class CaseNumbers:
     duplicate_m: float = 100.0
     duplicate_days: int = 7
     duplicate_closed_days: int = 3
+    returns_before_referral: int = 2
+    reworks_before_referral: int = 2
+    red_cases_before_referral: int = 5
+    question_unanswered_h: int = 24
 
 
-WHOLE = frozenset({"returns_before_ruling", "duplicate_days", "duplicate_closed_days"})
+WHOLE = frozenset(field.name for field in fields(CaseNumbers)) - {"after_photo_m", "duplicate_m"}
 
 
 class CaseNumber(Dated, Base):

@@ -28,6 +28,9 @@ class Measure(StrEnum):
     RETURN = "return"  # received in the period
     PASS = "pass"  # checks in the period  # noqa: S105 - a check is passed
     SATISFY = "satisfy"  # answers in the period that somebody gave an opinion on
+    REPORT = "report"  # reports of patrols decided on in the period
+    MISS = "miss"  # these, and what patrols passed and others found
+    COVER = "cover"  # square metres to be patrolled
 
 
 class Counted(NamedTuple):
@@ -63,6 +66,9 @@ INDICATORS: dict[str, Indicator] = {
     "return_rate": Indicator("回退率", "returned of received", Measure.RETURN, is_less_better=True),
     "passing_rate": Indicator("核查通过率", "checks passed", Measure.PASS),
     "satisfaction_rate": Indicator("满意率", "satisfied of those who said", Measure.SATISFY),
+    "valid_report_rate": Indicator("有效上报率", "valid of what patrols reported", Measure.REPORT),
+    "missing_rate": Indicator("漏报率", "missed of reported and missed", Measure.MISS, is_less_better=True),
+    "coverage_rate": Indicator("区域覆盖率", "patrolled of the ground", Measure.COVER),
 }
 PLATFORM = "platform"
 # An example: the article gives the half that the platform counts for, and nothing of how that half is made up.

@@ -111,6 +111,14 @@ def read_tracks(
         As of `tracks_in`.
     """
     found = _lines(session, _pieces(since, until).where(TrackChunk.walker == walker))
+    note_reading(session, walker, since=since, until=until, chunks=len(found), by=by, now=now)
+    return found
+
+
+def note_reading(
+    session: Session, walker: str, *, since: datetime, until: datetime, chunks: int, by: By, now: datetime
+) -> None:
+    """Write down that somebody was told where a person went in [since, until)."""
     session.add(
         TrackReading(
             at=now,
@@ -120,11 +128,10 @@ def read_tracks(
             walker=walker,
             since=since,
             until=until,
-            chunks=len(found),
+            chunks=chunks,
         )
     )
     session.flush()
-    return found
 
 
 def readings_of(session: Session, walker: str) -> Sequence[TrackReading]:

@@ -137,7 +137,7 @@ def seen_shares_at(
     NotFound
         One of `codes` is no such place.
     """
-    places = _blocks(session, city, at) if level is PlaceLevel.BLOCK else _grids(session, level, city, at)
+    places = places_at(session, level, city, at=at)
     wanted = set(codes) if codes is not None else None
     if wanted is not None:
         missing = sorted(wanted - set(places["code"]))
@@ -160,6 +160,17 @@ def seen_shares_at(
             "excluded_m2": (summed["whole"] - summed["ground"]) * CELL_M2,
         }
     )
+
+
+def places_at(session: Session, level: PlaceLevel, city: City, *, at: datetime) -> pd.DataFrame:
+    """The blocks in force at a time, or the grids with what they are asked as; their masks are made.
+
+    Returns
+    -------
+    DataFrame
+        Columns id (of the block or grid), code, name (of what is asked).
+    """
+    return _blocks(session, city, at) if level is PlaceLevel.BLOCK else _grids(session, level, city, at)
 
 
 def _blocks(session: Session, city: City, at: datetime) -> pd.DataFrame:

@@ -35,12 +35,12 @@ class Desk:
     def __init__(self, session: Session, photos: Path) -> None:
         self.session, self.photos, self.at = session, photos, NOW
 
-    def report(self, *, point: LonLat = INSIDE, at: datetime | None = None, **changes: Any) -> Report:
+    def report(self, *, point: LonLat = INSIDE, at: datetime | None = None, sender: By = BY, **changes: Any) -> Report:
         words = {"kind": Kind.COMPLAINT, "event_type": "E0102", "text": "垃圾堆在小区门口", "source": Source.RESIDENT}
         new = Intake(metric_crs=CITY.metric_crs, bounds=None).report(
             id_=uuid.uuid4(), lon=point.lon, lat=point.lat, received_at=at or self.at, **(words | changes)
         )
-        (filed,) = file_reports(self.session, [new], snap_m=50.0, by=BY, now=self.at)
+        (filed,) = file_reports(self.session, [new], snap_m=50.0, by=sender, now=self.at)
         assert isinstance(filed, Filed), filed
         return filed.report
 

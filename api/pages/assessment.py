@@ -9,15 +9,33 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from api.deps import InSession, Now, Plain, TheCity, TheCounts
+from api.deps import InSession, Now, Plain, TheActor, TheCity, TheCounts
 from api.pages.figures import type_names
 from api.pages.rendering import page
-from api.pages.supervision_words import BY, DIRECTIONS, INDICATOR_NAMES, LESS_IS_BETTER, MEASURES, RANKED
+from api.pages.supervision_words import (
+    BY,
+    DIRECTIONS,
+    INDICATOR_NAMES,
+    LESS_IS_BETTER,
+    MEASURES,
+    OF_PATROLS,
+    RANKED,
+    REPORTER_CLASSES,
+)
 from api.pages.words import FAMILIES, NAMES, SYNTHETIC_PARTS
 from api.routers.bulletin import Assessor
-from gis_grid.assessment import Assessed, By, assess, has_synthetic, log_rows
-from gis_grid.assessment_scope import OF_ALL, demand_kind, demand_rows, in_scope
+from gis_grid.assessment import Assessed, assess, has_synthetic
+from gis_grid.assessment_scope import (
+    OF_ALL,
+    OF_PERSONS,
+    demand_figures,
+    demand_kind,
+    demand_rows,
+    in_scope,
+    note_passes,
+)
 from gis_grid.city import City
+from gis_grid.counted_steps import By, LogRow, log_rows
 from gis_grid.errors import NotFound
 from gis_grid.evaluations import Direction, evaluated
 from gis_grid.indicators import INDICATORS, Measure, Score, parts, percent, share
@@ -110,18 +128,20 @@ def ranking(
     whole = assess(session, period, by, now=now, kept=kept)
     seen = in_scope(session, caller, whole, now=now)
     rows = sorted(seen.rows, key=lambda row: (row.rank or len(seen.rows) + 1, row.key))
+    ranked = OF_PATROLS if by is By.PATROLLER else RANKED
     return page(
         request,
         "assessment.html",
         caller=caller,
         **_common(session, request, caller, period, by, now=now),
-        rows=[(row, figures_of(row, RANKED)) for row in rows[:LISTED]],
-        columns=RANKED,
+        rows=[(row, figures_of(row, ranked)) for row in rows[:LISTED]],
+        columns=ranked,
         hidden=len(rows) - min(len(rows), LISTED),
         of=len(whole.rows),
         prior=whole.prior,
         as_of=whole.as_of,
         opens=by not in OF_ALL or caller.may(Permission.SEE_ASSESSMENT),
+        is_scored=by is not By.PATROLLER or any(row.score for row in rows),
         most_weight=max((row.score.weight for row in whole.rows if row.score), default=0.0),
         platform=next((row.score.platform_share for row in whole.rows if row.score), None),
         download=urlencode({"month": _text(period), "by": by.value, "format": "csv"}),
@@ -136,6 +156,7 @@ def one(
     session: InSession,
     city: TheCity,
     now: Now,
+    actor: TheActor,
     kept: TheCounts,
     key: Key,
     month: Month = "",
@@ -143,13 +164,18 @@ def one(
     measure: Measure | None = None,
 ) -> HTMLResponse:
     """How the score of one area, unit, post or person came about, down to the rows of the log."""
-    demand_rows(session, caller, by, key, now=now)
+    demand_figures(session, caller, by, key, now=now)
     period = period_of(month, city, now)
     whole = assess(session, period, by, now=now, kept=kept)
     row = next((row for row in whole.rows if row.key == key), None)
     if row is None:
         raise NotFound(f"nothing was counted for {key[:60]!r} in {_text(period)}")
-    rows = log_rows(session, period, by, key, measure=measure, now=now, limit=ROWS_LISTED + 1) if measure else []
+    rows: list[LogRow] = []
+    if measure is not None:
+        demand_rows(session, caller, by, key, measure=measure, now=now)
+        rows = log_rows(session, period, by, key, measure=measure, now=now, limit=ROWS_LISTED + 1)
+    if by is By.PATROLLER:
+        note_passes(session, key, period, rows, by=actor, now=now)
     return page(
         request,
         "assessment_of.html",
@@ -184,7 +210,7 @@ def _common(session: Session, request: Request, caller: Caller, period: Period, 
     """What both pages need."""
     words = dict(BY)
     if not caller.may(Permission.SEE_ASSESSMENT):
-        words.pop(By.PERSON)
+        words = {each: word for each, word in words.items() if each not in OF_PERSONS}
     asked = {"month": _text(period), "by": by.value}
     return {
         "period": period,
@@ -194,10 +220,17 @@ def _common(session: Session, request: Request, caller: Caller, period: Period, 
         "indicator_names": INDICATOR_NAMES,
         "less_is_better": LESS_IS_BETTER,
         "is_over": period.until <= now,
-        "kinds": {**FAMILIES, **NAMES, "city": BY[By.CITY], **type_names(session, request)},
+        "opened": _opened(caller, by),
+        "kinds": {**FAMILIES, **NAMES, **REPORTER_CLASSES, "city": BY[By.CITY], **type_names(session, request)},
         "query": lambda **changes: urlencode(asked | changes),
         "synthetic": [SYNTHETIC_PARTS["cases"]] if has_synthetic(session, period, now=now) else [],
     }
+
+
+def _opened(caller: Caller, by: By) -> frozenset[Measure]:
+    """What has rows that the caller may see: ground has none; where a patroller passed is for who may read tracks."""
+    is_hidden = by is By.PATROLLER and not caller.may(Permission.READ_TRACKS)
+    return frozenset(Measure) - {Measure.COVER} - ({Measure.MISS} if is_hidden else set())
 
 
 def period_of(month: str, city: City, now: Any) -> Period:

@@ -16,9 +16,10 @@ from api.pages.drawing import basemap_of, reference_of, synthetic_note
 from api.pages.rendering import page, sheet
 from api.pages.supervision_words import BY, INDICATOR_NAMES
 from api.routers.bulletin import Assessor
-from gis_grid.assessment import Assessment, By, assess, has_synthetic
+from gis_grid.assessment import Assessment, assess, has_synthetic
 from gis_grid.assessment_scope import in_scope
 from gis_grid.city import City
+from gis_grid.counted_steps import By
 from gis_grid.indicators import INDICATORS, parts
 from gis_grid.territory import Level, areas_frame, grids_frame, the_layer
 from maps.assessment import assessment_map

@@ -2,9 +2,10 @@
 
 from api.pages.words import message
 from gis_grid.accountability import Cause, Ground
-from gis_grid.assessment import By
+from gis_grid.counted_steps import By
 from gis_grid.evaluations import Direction
 from gis_grid.indicators import INDICATORS, Measure
+from gis_grid.permissions import ReporterClass
 
 BY = {
     By.TOWN: message("街镇"),
@@ -13,9 +14,18 @@ BY = {
     By.UNIT: message("单位"),
     By.POST: message("网格长岗位"),
     By.PERSON: message("经办人"),
+    By.PATROLLER: message("巡查人员"),
     By.CITY: message("全区"),
     By.FAMILY: message("部件和事件"),
     By.SOURCE: message("来源"),
+    By.REPORTER_CLASS: message("上报人类别"),
+}
+REPORTER_CLASSES = {
+    ReporterClass.RESIDENT.value: message("居民"),
+    ReporterClass.VOLUNTEER.value: message("志愿者"),
+    ReporterClass.STAIRWELL_HEAD.value: message("楼组长"),
+    ReporterClass.COMMITTEE.value: message("自治组织"),
+    ReporterClass.STAFF.value: message("工作人员"),
 }
 INDICATOR_NAMES = {
     "filing_rate": message("立案率"),
@@ -31,6 +41,9 @@ INDICATOR_NAMES = {
     "return_rate": message("回退率"),
     "passing_rate": message("核查通过率"),
     "satisfaction_rate": message("满意率"),
+    "valid_report_rate": message("有效上报率"),
+    "missing_rate": message("漏报率"),
+    "coverage_rate": message("区域覆盖率"),
 }
 MEASURES = {
     Measure.FILE: message("受理的案件"),
@@ -44,14 +57,18 @@ MEASURES = {
     Measure.RETURN: message("收到的案件"),
     Measure.PASS: message("核查"),
     Measure.SATISFY: message("有表态的答复"),
+    Measure.REPORT: message("巡查上报"),
+    Measure.MISS: message("巡查上报和漏报"),
+    Measure.COVER: message("应巡查的面积"),
 }
 # In the ranking; the page of one area or unit has all.
 RANKED = ("closing_in_time_rate", "closing_rate", "handling_in_time_rate", "rework_rate", "return_rate")
+OF_PATROLS = ("valid_report_rate", "missing_rate", "coverage_rate")
 LESS_IS_BETTER = frozenset(name for name, indicator in INDICATORS.items() if indicator.is_less_better)
 GROUNDS = {
     Ground.RED_OVERRUN: message("时限用尽"),
     Ground.MANY_RED: message("多件案件时限用尽"),
-    Ground.QUESTION_UNANSWERED: message("问效后24小时没有动静"),
+    Ground.QUESTION_UNANSWERED: message("问效后没有动静"),
     Ground.PASSED_ROUND: message("一再退单或移送"),
     Ground.REWORKED: message("一再核查不通过"),
 }

@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
-from api.deps import InSession, Json, Now, Plain, TheCity, TheCounts
+from api.deps import InSession, Json, Now, Plain, TheActor, TheCity, TheCounts
 from api.routers.bulletin import Assessor
-from gis_grid.assessment import Assessed, Assessment, By, Counts, assess, assessment_csv, log_rows
-from gis_grid.assessment_scope import demand_kind, demand_rows, in_scope
+from gis_grid.assessment import Assessed, Assessment, assess, assessment_csv
+from gis_grid.assessment_scope import demand_kind, demand_rows, in_scope, note_passes
+from gis_grid.counted_steps import By, Counts, log_rows
 from gis_grid.indicators import INDICATORS, Measure, Score, parts, percent, share
 from gis_grid.periods import Period
 from gis_grid.permissions import Permission
@@ -38,7 +39,8 @@ def get_assessment(
 ) -> Response:
     """Indicators and scores of a month, with the month before and the same month a year before.
 
-    Areas, units and posts of the caller's scope, with their ranks among all; persons for those who may everywhere.
+    Areas, units and posts of the caller's scope, with their ranks among all; persons and patrollers for those who may
+    everywhere.
     """
     demand_kind(caller, by)
     whole = assess(session, Period.month(month, city.zone), by, now=now, kept=kept)
@@ -55,16 +57,22 @@ def get_rows(
     session: InSession,
     city: TheCity,
     now: Now,
+    actor: TheActor,
     month: Month,
     key: Annotated[str, Query(max_length=100, description="as the assessment names it"), Plain],
     by: By = By.UNIT,
     measure: Measure | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> list[Json]:
-    """How the figures of one area, unit or person came about: every thing counted, with its row in a case's log."""
+    """How the figures of one area, unit or person came about: every thing counted, with its row in a case's log.
+
+    What a patroller passed and others found is for who may read their outings, and the reading is written down.
+    """
     period = Period.month(month, city.zone)
-    demand_rows(session, caller, by, key, now=now)
+    demand_rows(session, caller, by, key, measure=measure, now=now)
     rows = log_rows(session, period, by, key, measure=measure, now=now, limit=limit)
+    if by is By.PATROLLER:
+        note_passes(session, key, period, rows, by=actor, now=now)
     is_whole = caller.may(Permission.SEE_ASSESSMENT)
     return [row._asdict() | ({} if is_whole else {"who": None}) for row in rows]
 

@@ -186,7 +186,11 @@ app.add_typer(
             "tracks:load",
             "Store outings and the ground they saw, all of the files or nothing; the same again changes nothing.",
         ),
-        Lazy("forget", "tracks:forget", "Drop raw fixes older than some days for good; the ground they saw stays."),
+        Lazy(
+            "forget",
+            "tracks:forget",
+            "Drop raw fixes older than some days for good; the ground they saw stays, and sums of months.",
+        ),
         Lazy("withdraw", "tracks:withdraw", "Take an outing back, with what only it has seen."),
         Lazy("rebuild", "tracks:rebuild", "Make the seen ground of whole days again from the stored fixes."),
     ),

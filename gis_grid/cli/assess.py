@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from gis_grid.assessment import Assessment, By, assess, assessment_csv
+from gis_grid.assessment import Assessment, KeptCounts, assess, assessment_csv
 from gis_grid.cli.options import City, open_city, out
+from gis_grid.counted_steps import By
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.whole_files import whole_file
 from gis_grid.indicators import INDICATORS, parts, percent
@@ -15,6 +16,7 @@ from gis_grid.installation import utc_now
 from gis_grid.periods import Period
 
 SHOWN = ("filing_rate", "closing_rate", "closing_in_time_rate", "handling_in_time_rate", "rework_rate", "return_rate")
+OF_PATROLS = ("valid_report_rate", "missing_rate", "coverage_rate")
 
 
 def assess_month(
@@ -31,7 +33,8 @@ def assess_month(
     if output is not None and output.suffix != ".csv":
         raise InvalidInput(f"{output}: expected a file ending in .csv")
     with open_city(city) as (installation, session):
-        assessment = assess(session, Period.month(month, installation.city.zone), by, now=utc_now())
+        period, kept = Period.month(month, installation.city.zone), KeptCounts(installation.city)
+        assessment = assess(session, period, by, now=utc_now(), kept=kept)
     if output is not None:
         with whole_file(output, is_private=True) as draft:
             draft.write_text(assessment_csv(assessment), encoding="utf-8", newline="")
@@ -41,9 +44,10 @@ def assess_month(
 
 
 def _table(assessment: Assessment) -> Table:
-    table = Table("", *(INDICATORS[name].name for name in SHOWN), "得分 score", "收缩排名 shrunk rank", box=None)
+    shown = OF_PATROLS if assessment.by is By.PATROLLER else SHOWN
+    table = Table("", *(INDICATORS[name].name for name in shown), "得分 score", "收缩排名 shrunk rank", box=None)
     for row in assessment.rows:
-        shares = [percent(*parts(row.counts, INDICATORS[name])) for name in SHOWN]
+        shares = [percent(*parts(row.counts, INDICATORS[name])) for name in shown]
         score = f"{row.score.points:.2f} × {row.score.platform_share:g}" if row.score else ""
         table.add_row(row.name, *shares, score, str(row.shrunk_rank or ""))
     return table

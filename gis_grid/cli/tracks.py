@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from gis_grid.geo.track_chunks import Chunk, Judge, wrong_datums
 from gis_grid.geo.tracks import read_fixes
 from gis_grid.installation import Installation, open_installation, utc_now
 from gis_grid.intake import district_bounds
+from gis_grid.patrol_indicators import keep_patrol_figures
 from gis_grid.territory import Level, areas_frame, layer_in_force
 from gis_grid.track_intake import chunks_of, take_in
 from gis_grid.track_keeping import forget_tracks, rebuild_days, withdraw_track
@@ -85,15 +86,17 @@ def forget(
     *,
     city: City = None,
 ) -> None:
-    """Drop raw fixes older than some days for good; the ground they saw stays.
+    """Drop raw fixes older than some days for good; the ground they saw stays, and sums of months.
 
     Example: `gis-grid tracks forget --days 90`
     """
     days = days or settings(city).track_days
     if days is None:
         raise InvalidInput("--days, or GIS_GRID_TRACK_DAYS: expected how many days raw fixes are kept")
-    with _as_owner(city) as (_, session):
-        count = forget_tracks(session, days=days, by=by_command(), now=utc_now())
+    now = utc_now()
+    with _as_owner(city) as (installation, session):
+        keep_patrol_figures(session, before=now - timedelta(days=days), city=installation.city, now=now)
+        count = forget_tracks(session, days=days, by=by_command(), now=now)
     out.print(f"{count:,} chunks dropped")
 
 

@@ -1,5 +1,6 @@
 -- A row is one ground for accountability that the log gives, within a period: which case, whose, and the rows that say
--- so. Red overruns come from red_runs.sql. Only steps up to :as_of are read.
+-- so. Red overruns come from red_runs.sql. Only steps up to :as_of are read. From how many times on it is a ground, and how
+-- long a 问效 may go unanswered, is what case_numbers said when it happened, else what is given.
 with questioned as (
     -- 问效 was issued, and the run of the clock that it was issued for went on for longer than it may.
     select
@@ -22,7 +23,10 @@ with questioned as (
         limit 1
     ) as taken on true
     where asked.action = 'supervise' and asked.said ->> 'act' = '问效' and asked.at >= :since and asked.at < :as_of
-        and coalesce(over.at, :as_of) > asked.at + :answer_within
+        and coalesce(over.at, :as_of) > asked.at + interval '1 hour' * coalesce(
+            (select value from case_numbers where name = 'question_unanswered_h' and valid @> asked.at),
+            :question_unanswered_h
+        )
 ),
 moved as (
     select seen.case_id, log.*
@@ -48,7 +52,10 @@ passed_round as (
         from moved
         where action in ('return', 'transfer')
         group by case_id
-        having count(*) >= :returns
+        having count(*) >= coalesce(
+            (select value from case_numbers where name = 'returns_before_referral' and valid @> max(moved.at)),
+            :returns_before_referral
+        )
     ) as every on every.case_id = moved.case_id
     where moved.action in ('return', 'transfer')
     group by moved.case_id, moved.unit, every.seqs
@@ -77,7 +84,10 @@ reworked as (
         limit 1
     ) as handled on true
     group by case_id, unit
-    having count(*) >= :reworks and max(failed.at) >= :since
+    having max(failed.at) >= :since and count(*) >= coalesce(
+        (select value from case_numbers where name = 'reworks_before_referral' and valid @> max(failed.at)),
+        :reworks_before_referral
+    )
 )
 select found.ground, found.unit, found.person, found.seqs, found.at, cases.serial, cases.id as case_id
 from (

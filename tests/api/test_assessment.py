@@ -8,10 +8,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
+from gis_grid.patrols import readings_of
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
+from gis_grid.reports import Source
 from gis_grid.tenures import NewTenure, appoint
 from tests.builders import BY, NOW, add_signed_in, bearer
-from tests.stored_cases import TEAM, WORKSTATION, Desk
+from tests.patrols import add_patrol, at_m, walk
+from tests.stored_cases import TEAM, WORKSTATION, Desk, by
 
 
 @pytest.fixture
@@ -80,6 +83,63 @@ def test_figures_are_told_by_the_post_that_answers_for_the_ground(
 
     assert [row["key"] for row in rows["supervisor"]] == ["一居委 · 书记"]
     assert rows["town"] == rows["supervisor"]
+
+
+@pytest.fixture
+def patrolled(session: Session, tmp_path: Path) -> None:
+    """Anna passed two things that residents then told of, and reported one herself."""
+    desk = Desk(session, tmp_path)
+    add_patrol(session, "anna")
+    add_signed_in(session, "planner", [Grant(Role.PLANNER)])
+    walk(session, "anna", (0, 200), (0, 300), since=NOW - timedelta(hours=2))
+    for changes in ({}, {"source": Source.PATROL, "sender": by("anna")}):
+        desk.at = NOW
+        desk.filed(point=at_m(30, 250), **changes)
+
+
+PATROLLER = "month=2026-03&by=patroller"
+
+
+@pytest.mark.usefixtures("patrolled")
+def test_figures_of_patrollers_are_for_roles_that_count_everywhere(client: TestClient) -> None:
+    path = f"/api/v1/assessment?{PATROLLER}"
+
+    statuses = [client.get(path, headers=bearer(who)).status_code for who in ("town", "anna", "planner")]
+    (anna,) = client.get(path, headers=bearer("supervisor")).json()["rows"]
+
+    assert statuses == [403, 403, 200]
+    assert anna["key"] == "user:anna"
+    told = {name: (one["numerator"], one["denominator"]) for name, one in anna["indicators"].items()}
+    assert told["valid_report_rate"] == (1, 1)
+    assert told["missing_rate"] == (2, 3)
+    assert told["coverage_rate"] == (pytest.approx(5_000, rel=0.06), pytest.approx(10_000, rel=0.06))
+
+
+@pytest.mark.usefixtures("patrolled")
+def test_where_a_patroller_passed_is_for_who_may_read_tracks_and_the_reading_is_kept(
+    client: TestClient, session: Session
+) -> None:
+    rows = f"/api/v1/assessment/rows?{PATROLLER}&key=user:anna"
+
+    refused = [client.get(rows + more, headers=bearer("planner")).status_code for more in ("", "&measure=miss")]
+    allowed = client.get(f"{rows}&measure=report", headers=bearer("planner"))
+    before = readings_of(session, "user:anna")
+    told = client.get(f"{rows}&measure=miss", headers=bearer("supervisor")).json()
+
+    assert (refused, allowed.status_code, before) == ([403, 403], 200, [])
+    assert sorted((row["is_done"], row["who"]) for row in told) == [(done, "user:anna") for done in (False, True, True)]
+    assert [(one.who, one.chunks) for one in readings_of(session, "user:anna")] == [("user:supervisor", 2)]
+
+
+@pytest.mark.usefixtures("patrolled")
+def test_what_was_missed_in_a_town_names_no_patroller(client: TestClient, session: Session) -> None:
+    path = "/api/v1/assessment/rows?month=2026-03&by=town&key=310112001&measure=miss"
+
+    rows = {who: client.get(path, headers=bearer(who)).json() for who in ("town", "supervisor")}
+
+    assert rows["town"] == rows["supervisor"]
+    assert {(row["who"], row["unit"]) for row in rows["town"]} == {(None, None)}
+    assert readings_of(session, "user:anna") == []
 
 
 def test_the_figures_come_as_csv(client: TestClient) -> None:

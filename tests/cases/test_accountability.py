@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
 from gis_grid.accountability import (
-    Bounds,
     Cause,
     Evidence,
     Ground,
@@ -19,11 +18,13 @@ from gis_grid.accountability import (
     proposals,
     refer,
 )
-from gis_grid.assessment import By, assess
+from gis_grid.assessment import KeptCounts, assess
 from gis_grid.bulletin import red_cases
 from gis_grid.cases import Case
+from gis_grid.counted_steps import By
 from gis_grid.errors import InvalidInput
 from gis_grid.periods import Period
+from gis_grid.rules import load_rules
 from gis_grid.situations import SituationKind, start_situation
 from gis_grid.supervision import sweep
 from tests.builders import NOW
@@ -35,9 +36,16 @@ DAY = timedelta(days=1)
 OTHER_TEAM = "team-housing-310112001"
 
 
-def found(desk: Desk, ground: Ground, **changes: object) -> list[Proposal]:
-    bounds = Bounds(**changes)  # type: ignore[arg-type]
-    return [one for one in proposals(desk.session, MARCH, now=LATER, bounds=bounds) if one.ground is ground]
+def found(desk: Desk, ground: Ground) -> list[Proposal]:
+    return [one for one in proposals(desk.session, MARCH, now=LATER) if one.ground is ground]
+
+
+def let_hold(desk: Desk, *rows: str) -> None:
+    """Load a file of numbers before the month begins; a row is `name,value,since,until`."""
+    text = "\n".join(["name,value,since,until,is_example", *(f"{row},false" for row in rows)])
+    (desk.photos / "case_numbers.csv").write_text(text, encoding="utf-8")
+    load_rules(desk.session, CITY, folder=desk.photos, by=by("admin"), now=MARCH.since - DAY)
+    desk.session.commit()
 
 
 def passed_round(desk: Desk, **changes: object) -> Case:
@@ -77,6 +85,8 @@ def test_a_question_without_an_answer_is_proposed_and_one_answered_in_time_is_no
 
     assert {(one.cases[0], one.cause, one.unit) for one in proposed} == {(left.name, Cause.DELAYED, WORKSTATION)}
     assert all(len(one.evidence) == 1 for one in proposed)
+    let_hold(desk, "question_unanswered_h,2000,,")
+    assert found(desk, Ground.QUESTION_UNANSWERED) == []
 
 
 def test_a_case_passed_round_is_proposed_for_each_who_passed_it_on(desk: Desk) -> None:
@@ -86,7 +96,25 @@ def test_a_case_passed_round_is_proposed_for_each_who_passed_it_on(desk: Desk) -
 
     assert {(one.unit, one.person) for one in proposed} == {(TEAM, "user:handler"), (OTHER_TEAM, "user:other")}
     assert {one.evidence for one in proposed} == {(Evidence(case.name, 6), Evidence(case.name, 8))}
-    assert found(desk, Ground.PASSED_ROUND, returns=3) == []
+
+
+def test_how_often_a_case_may_be_passed_round_is_as_it_was_then(desk: Desk) -> None:
+    returned_again = desk.at + timedelta(hours=7)
+    passed_round(desk)
+
+    let_hold(desk, f"returns_before_referral,3,,{returned_again.isoformat()}", "after_photo_m,200,,")
+    assert len(found(desk, Ground.PASSED_ROUND)) == 2  # nothing is stated for then, and the default is 2
+
+    let_hold(desk, "returns_before_referral,3,,")
+    assert found(desk, Ground.PASSED_ROUND) == []
+
+    let_hold(desk, f"returns_before_referral,3,,{returned_again.isoformat()}",
+             f"returns_before_referral,2,{returned_again.isoformat()},")  # fmt: skip
+    assert len(found(desk, Ground.PASSED_ROUND)) == 2
+
+    let_hold(desk, f"returns_before_referral,2,,{returned_again.isoformat()}",
+             f"returns_before_referral,3,{returned_again.isoformat()},")  # fmt: skip
+    assert found(desk, Ground.PASSED_ROUND) == []
 
 
 def test_work_that_fails_its_check_again_and_again_is_proposed(desk: Desk) -> None:
@@ -101,15 +129,20 @@ def test_work_that_fails_its_check_again_and_again_is_proposed(desk: Desk) -> No
 
     assert (one.unit, one.person, one.cause) == (TEAM, "user:handler", Cause.PERFUNCTORY)
     assert one.evidence == (Evidence(case.name, 8), Evidence(case.name, 10))
+    let_hold(desk, "reworks_before_referral,3,,")
+    assert found(desk, Ground.REWORKED) == []
 
 
 def test_a_unit_with_many_red_cases_is_proposed_once(desk: Desk) -> None:
-    cases = [desk.filed() for _ in range(3)]
+    cases = [desk.filed() for _ in range(5)]
 
-    (one,) = found(desk, Ground.MANY_RED, red_cases=3)
+    (one,) = found(desk, Ground.MANY_RED)
 
     assert (one.cause, one.cases) == (Cause.INEFFICIENT, sorted(case.name for case in cases))
-    assert found(desk, Ground.MANY_RED, red_cases=4) == []
+    let_hold(desk, "red_cases_before_referral,6,,")
+    assert found(desk, Ground.MANY_RED) == []
+    let_hold(desk, "red_cases_before_referral,6,,2026-03-02", "red_cases_before_referral,5,2026-03-02,")
+    assert len(found(desk, Ground.MANY_RED)) == 1
 
 
 def test_what_is_proposed_can_be_referred_once_and_is_marked_then(desk: Desk) -> None:
@@ -190,6 +223,6 @@ def test_a_drill_counts_nowhere(desk: Desk) -> None:
 
     assert proposals(desk.session, MARCH, now=LATER) == []
     assert red_cases(desk.session, MARCH, now=LATER).runs == ()
-    assert assess(desk.session, MARCH, By.CITY, now=LATER).rows == ()
+    assert assess(desk.session, MARCH, By.CITY, now=LATER, kept=KeptCounts(CITY)).rows == ()
     with pytest.raises(InvalidInput, match="no row of the log that counts"):
         refer(desk.session, new(case, 6), by=by("supervisor"), now=LATER)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gis_grid.assessment import Assessed, By, assess, assessment_csv, log_rows
+from gis_grid.assessment import Assessed, KeptCounts, assess, assessment_csv
 from gis_grid.cases import Case, CaseLogEntry
+from gis_grid.counted_steps import By, log_rows
 from gis_grid.indicators import INDICATORS, Counted, Measure, parts, percent
 from gis_grid.periods import Period
 from tests.builders import NOW
@@ -29,7 +30,7 @@ def rates(row: Assessed) -> dict[str, str]:
 
 
 def counts(desk: Desk, by: By = By.CITY, *, now: datetime = LATER, period: Period = MARCH) -> dict[str, Any]:
-    return {row.key: dict(row.counts) for row in assess(desk.session, period, by, now=now).rows}
+    return {row.key: dict(row.counts) for row in assess(desk.session, period, by, now=now, kept=KeptCounts(CITY)).rows}
 
 
 class Log:
@@ -109,9 +110,14 @@ def tianmen(desk: Desk) -> Desk:
 
 
 def test_a_real_bulletin_comes_out_to_the_digit(tianmen: Desk) -> None:
-    (city,) = assess(tianmen.session, MARCH, By.CITY, now=LATER).rows
-    families = {row.key: row for row in assess(tianmen.session, MARCH, By.FAMILY, now=LATER).rows}
-    sources = {row.key: row.counts[M.FILE] for row in assess(tianmen.session, MARCH, By.SOURCE, now=LATER).rows}
+    (city,) = assess(tianmen.session, MARCH, By.CITY, now=LATER, kept=KeptCounts(CITY)).rows
+    families = {
+        row.key: row for row in assess(tianmen.session, MARCH, By.FAMILY, now=LATER, kept=KeptCounts(CITY)).rows
+    }
+    sources = {
+        row.key: row.counts[M.FILE]
+        for row in assess(tianmen.session, MARCH, By.SOURCE, now=LATER, kept=KeptCounts(CITY)).rows
+    }
 
     assert city.counts[M.FILE] == (1054, 996, 996)
     assert city.counts[M.CLOSE] == (972, 911, 737)
@@ -128,9 +134,11 @@ def test_a_real_bulletin_comes_out_to_the_digit(tianmen: Desk) -> None:
 
 
 def test_a_month_is_compared_with_the_one_before_and_the_year_before(tianmen: Desk) -> None:
-    (march,) = assess(tianmen.session, MARCH, By.CITY, now=LATER).rows
-    (april,) = assess(tianmen.session, Period.month("2026-04", CITY.zone), By.CITY, now=LATER).rows
-    (year,) = assess(tianmen.session, MARCH, By.CITY, now=LATER).rows
+    (march,) = assess(tianmen.session, MARCH, By.CITY, now=LATER, kept=KeptCounts(CITY)).rows
+    (april,) = assess(
+        tianmen.session, Period.month("2026-04", CITY.zone), By.CITY, now=LATER, kept=KeptCounts(CITY)
+    ).rows
+    (year,) = assess(tianmen.session, MARCH, By.CITY, now=LATER, kept=KeptCounts(CITY)).rows
 
     assert april.month_before == march.counts
     assert april.counts[M.CLOSE] == (24, 0, 0)
@@ -252,7 +260,11 @@ def _id(desk: Desk, name: str) -> int:
 def test_the_csv_shows_the_half_that_the_platform_counts_for(desk: Desk) -> None:
     desk.closed(event_type=SLOW)
 
-    rows = list(csv.DictReader(io.StringIO(assessment_csv(assess(desk.session, MARCH, By.UNIT, now=LATER))[1:])))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(assessment_csv(assess(desk.session, MARCH, By.UNIT, now=LATER, kept=KeptCounts(CITY)))[1:])
+        )
+    )
 
     team = {row["indicator"]: row for row in rows if row["key"] == TEAM}
     assert set(team) == set(INDICATORS)
@@ -264,6 +276,6 @@ def test_the_csv_shows_the_half_that_the_platform_counts_for(desk: Desk) -> None
 
 def test_a_unit_is_shown_with_its_first_responsible_post(desk: Desk) -> None:
     desk.filed()
-    units = {row.key: row.post for row in assess(desk.session, MARCH, By.UNIT, now=LATER).rows}
+    units = {row.key: row.post for row in assess(desk.session, MARCH, By.UNIT, now=LATER, kept=KeptCounts(CITY)).rows}
 
     assert units[WORKSTATION] == "党组织书记"

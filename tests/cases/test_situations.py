@@ -9,17 +9,18 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from api.pages.figures import count_by_type, count_reports
-from gis_grid.assessment import By, assess
+from gis_grid.assessment import KeptCounts, assess
 from gis_grid.bulletin import red_cases
 from gis_grid.case_queues import lights_by_grid
 from gis_grid.cases import Case, DrillAndReal, is_rebuilt_by_its_log
 from gis_grid.clocks import Limit, LimitUnit
+from gis_grid.counted_steps import By
 from gis_grid.database import Change
 from gis_grid.duplicates import likely_duplicates
 from gis_grid.errors import InvalidInput, NotFound
 from gis_grid.openness import busy_squares, public_counts, reds_by_unit
 from gis_grid.periods import Period
-from gis_grid.reports import ReportFilter, count_by_grid, count_by_sender, find_reports, points_of
+from gis_grid.reports import ReportFilter, Source, count_by_grid, count_by_sender, find_reports, points_of
 from gis_grid.rewards import candidates
 from gis_grid.routing import Step, Urgency, limits_for
 from gis_grid.situations import (
@@ -137,7 +138,7 @@ COUNTED: dict[str, Callable[[Session], Any]] = {
     "public bulletin": lambda session: reds_by_unit(red_cases(session, MARCH, now=LATER).runs),
     **{
         f"assessment by {by}": lambda session, by=by: [  # type: ignore[misc]
-            (row.key, dict(row.counts)) for row in assess(session, MARCH, by, now=LATER).rows
+            (row.key, dict(row.counts)) for row in assess(session, MARCH, by, now=LATER, kept=KeptCounts(CITY)).rows
         ]
         for by in By
     },
@@ -148,11 +149,12 @@ COUNTED: dict[str, Callable[[Session], Any]] = {
 
 
 def busy(desk: Desk, **changes: Any) -> None:
-    """Six reports in one square, of which one becomes a closed case and one a case that turned red."""
+    """Seven reports in one square: one becomes a closed case, one of a patrol and one more turn red."""
     for _ in range(4):
         desk.report(**changes)
-    desk.at = NOW
-    desk.filed(**changes)
+    for source in (Source.RESIDENT, Source.PATROL):
+        desk.at = NOW
+        desk.filed(source=source, **changes)
     desk.at = NOW
     desk.closed(**changes)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from gis_grid.assessment import By, assess, log_rows
+from gis_grid.assessment import KeptCounts, assess
+from gis_grid.counted_steps import By, log_rows
 from gis_grid.indicators import INDICATORS, parts
 from gis_grid.periods import Period
 from tests.builders import NOW
@@ -43,7 +44,9 @@ def told(name: str) -> list[list[str]]:
 
 
 def test_the_score_of_the_example_comes_out(desk: Desk) -> None:
-    row = next(row for row in assess(desk.session, MARCH, By.UNIT, now=LATER).rows if row.key == TEAM)
+    row = next(
+        row for row in assess(desk.session, MARCH, By.UNIT, now=LATER, kept=KeptCounts(CITY)).rows if row.key == TEAM
+    )
     assert row.score is not None
 
     worked = [

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from api.deps import SESSION_COOKIE
 from gis_grid.installation import Installation
+from gis_grid.patrols import readings_of
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
 from gis_grid.supervision import sweep
 from tests.browsers import DESKTOP, PHONE
 from tests.builders import NOW, add_signed_in
+from tests.patrols import add_patrol, at_m, walk
 from tests.stored_cases import CITY, TEAM, WORKSTATION, Desk
 
 SIZES = {"phone": PHONE, "desktop": DESKTOP | {"is_mobile": False, "has_touch": False}}
@@ -123,6 +125,37 @@ def test_a_town_is_shown_its_own_rows_and_refused_anothers(client: TestClient, d
 
     assert "这个月没有可考核的内容" in page
     assert (refused.status_code, person.status_code) == (403, 403)
+
+
+def test_a_patrollers_page_tells_figures_to_planners_and_passes_to_who_may_read_tracks(
+    client: TestClient, desk: Desk
+) -> None:
+    add_patrol(desk.session, "anna")
+    add_signed_in(desk.session, "planner", [Grant(Role.PLANNER)])
+    walk(desk.session, "anna", (0, 200), (0, 300), since=NOW - timedelta(hours=2))
+    desk.at = NOW
+    missed = desk.filed(point=at_m(30, 250))
+    path = "/assessment/of?month=2026-03&by=patroller&key=user:anna"
+
+    ranking = as_(client, "planner").get("/assessment?month=2026-03&by=patroller").text
+    detail = client.get(path)
+    refused = client.get(f"{path}&measure=miss")
+    shown = as_(client, "supervisor").get(f"{path}&measure=miss").text
+    (reading,) = readings_of(desk.session, "user:anna")
+
+    assert re.search(r">anna</a>", ranking)
+    assert "漏报率" in ranking
+    assert "measure=miss" not in ranking + detail.text
+    assert "收缩排名" not in ranking
+    assert (detail.status_code, refused.status_code) == (200, 403)
+    assert re.search(rf"/cases/{missed.serial}#step-2", shown)
+    assert reading.who == "user:supervisor"
+
+
+def test_reporters_are_named_by_their_class(client: TestClient, desk: Desk) -> None:
+    page = as_(client, "supervisor").get("/assessment?month=2026-03&by=reporter_class").text
+
+    assert "居民" in page
 
 
 @pytest.mark.parametrize(
