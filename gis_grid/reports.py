@@ -63,7 +63,7 @@ class Report(Base):
     """A report and where it was placed.
 
     `geom` is WGS84; `sent_lon`, `sent_lat` and `datum` are as the reporter gave them. `public_geom` is the centre of
-    the 100 m square that holds it: all that the public ever sees or filters by.
+    the 100 m square that holds it, which the public sees of squares with enough reports.
     """
 
     __tablename__ = "reports"
@@ -417,7 +417,7 @@ class ReportFilter:
     since, until
         Received in [since, until).
     bbox
-        (west, south, east, north) in WGS84 degrees; the public is filtered by the coarsened point.
+        (west, south, east, north) in WGS84 degrees, of the exact point: for who may see that.
     with_drills
         For lists, which mark what is only practised; it is counted nowhere.
     """
@@ -429,7 +429,6 @@ class ReportFilter:
     since: datetime | None = None
     until: datetime | None = None
     bbox: tuple[float, float, float, float] | None = None
-    is_public: bool = True
     with_drills: bool = False
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
@@ -448,8 +447,7 @@ class ReportFilter:
         if self.until is not None:
             found.append(Report.received_at < self.until)
         if self.bbox is not None:
-            point = Report.public_geom if self.is_public else Report.geom
-            found.append(point.op("&&", return_type=sa.Boolean())(sa.func.ST_MakeEnvelope(*self.bbox, 4326)))
+            found.append(Report.geom.op("&&", return_type=sa.Boolean())(sa.func.ST_MakeEnvelope(*self.bbox, 4326)))
         return found
 
 
@@ -509,9 +507,8 @@ def count_by_sender(session: Session, which: ReportFilter) -> list[SenderCount]:
 
 
 def points_of(session: Session, which: ReportFilter) -> npt.NDArray[np.float64]:
-    """WGS84 longitude and latitude of reports, shape (n, 2), in no order; coarsened for the public."""
-    point = Report.public_geom if which.is_public else Report.geom
-    query = sa.select(sa.func.ST_X(point), sa.func.ST_Y(point)).where(*which.conditions())
+    """WGS84 longitude and latitude of reports, shape (n, 2), in no order."""
+    query = sa.select(sa.func.ST_X(Report.geom), sa.func.ST_Y(Report.geom)).where(*which.conditions())
     rows = session.execute(query).all()
     return np.array([tuple(row) for row in rows], dtype=np.float64).reshape(-1, 2)
 

@@ -273,13 +273,18 @@ def list_reports(
     method: Annotated[str | None, Query(pattern="^(inside|edge|snapped|outside|manual)$")] = None,
     since: Instant | None = None,
     until: Instant | None = None,
-    bbox: Annotated[str | None, Query(description="west,south,east,north", max_length=200)] = None,
+    bbox: Annotated[
+        str | None, Query(description="west,south,east,north; where your role sees exact points", max_length=200)
+    ] = None,
     after: Annotated[str | None, Query(description="`next` of the page before", max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Json:
     """Reports as GeoJSON, newest first, a page at a time; order and pages hold still while reports come in."""
     if event_type is not None:
         the_event_type(session, event_type)
+    # A box tells where what is in it lies: it is for who may see the point of everything that is asked for.
+    if bbox and view_of(caller, [code for code in (grid, town) if code]).is_public:
+        raise Forbidden("bbox: only where your role sees exact points: ask with the grid or town that it counts in")
     which = ReportFilter(
         grid=grid,
         area=town,
@@ -288,8 +293,6 @@ def list_reports(
         since=since,
         until=until,
         bbox=_bbox(bbox) if bbox else None,
-        # By the exact point only for who may see every one: a box would tell where the others are.
-        is_public=view_of(caller).is_public,
     )
     found = find_reports(session, which, limit=limit + 1, after=_cursor(after) if after else None)
     page = found[:limit]

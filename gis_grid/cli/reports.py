@@ -150,11 +150,12 @@ def export(
             event_type=event_type,
             since=parse_instant(since, zone=zone) if since else None,
             until=parse_instant(until, zone=zone) if until else None,
-            is_public=not staff,
             with_drills=True,
         )
         total = count_reports(session, which)
-        count = export_reports(session, file, which, zone=zone, tell=lambda done: tell("Writing", done, total))
+        count = export_reports(
+            session, file, which, is_public=not staff, zone=zone, tell=lambda done: tell("Writing", done, total)
+        )
     out.print(f"{count:,} reports written to {file}", markup=False, soft_wrap=True)
 
 

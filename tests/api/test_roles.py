@@ -407,15 +407,19 @@ def test_who_answers_for_a_grid_is_named_to_who_may_see_contacts_there(
     assert named == {"within": {role in ALLOWED[P.SEE_CONTACTS]}, "outside": {False}}
 
 
-def test_a_box_finds_no_exact_points_for_a_role_that_sees_only_some(
+def test_a_role_that_sees_only_some_points_asks_by_box_only_where_it_does(
     client: TestClient, session: Session, there: dict[str, str]
 ) -> None:
-    add_signed_in(session, "elsewhere", [Grant(Role.OPERATOR, ELSEWHERE[0])])
+    add_signed_in(session, "operator", [Grant(Role.OPERATOR, HERE[1])])
     box = {"bbox": "121.40049,31.10219,121.40051,31.10221"}
 
-    found = client.get("/api/v1/reports", params=box, headers=bearer("elsewhere")).json()["features"]
+    answers = [
+        client.get("/api/v1/reports", params=box | asked, headers=bearer("operator"))
+        for asked in ({}, {"town": TOWN}, {"town": COMMUNITY})
+    ]
 
-    assert found == []
+    assert [answer.status_code for answer in answers] == [403, 403, 200]
+    assert [feature["id"] for feature in answers[2].json()["features"]] == [there["report_id"]]
 
 
 def test_a_town_may_not_take_a_report_out_of_anothers_ground(
