@@ -256,7 +256,7 @@ def file_reports(
     types = set(session.scalars(sa.select(EventType.code)))
     refused = {i: fault for i, item in enumerate(new) if (fault := _fault(item, types, now)) is not None}
     good = [item for i, item in enumerate(new) if i not in refused]
-    created = _insert(session, good, snap_m=snap_m, by=by, now=now)
+    created, strays = _insert(session, good, snap_m=snap_m, by=by, now=now)
     ids = [item.id for item in good]
     stored = (
         {report.id: report for report in session.scalars(sa.select(Report).where(Report.id.in_(ids)))} if ids else {}
@@ -265,6 +265,8 @@ def file_reports(
     for i, item in enumerate(new):
         if i in refused:
             answers.append(refused[i])
+        elif item.id in strays:
+            answers.append(strays[item.id])
         elif stored[item.id].content_sha256 != item.content_sha256:
             answers.append(ReportConflict(f"report {item.id} is already stored with other content"))
         else:
@@ -292,15 +294,17 @@ def _fault(item: NewReport, types: set[str], now: datetime) -> GridError | None:
     return None
 
 
-def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By, now: datetime) -> set[uuid.UUID]:
-    """Insert what is not there yet; the ids that were."""
+def _insert(
+    session: Session, new: Sequence[NewReport], *, snap_m: float, by: By, now: datetime
+) -> tuple[set[uuid.UUID], dict[uuid.UUID, InvalidInput]]:
+    """Insert what is not there yet: the ids that were, and why those were not that name a drill they are not of."""
     first: dict[uuid.UUID, NewReport] = {}
     for item in new:
         first.setdefault(item.id, item)
     known = set(session.scalars(sa.select(Report.id).where(Report.id.in_(first)))) if first else set()
     fresh = [item for item in first.values() if item.id not in known]
     if not fresh:
-        return set()
+        return set(), {}
     located = locate(
         session,
         [item.point for item in fresh],
@@ -308,10 +312,11 @@ def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By
         accuracy_m=[item.accuracy_m for item in fresh],
         snap_m=snap_m,
     )
-    for item, place in zip(fresh, located, strict=True):
-        if item.drill_id is not None:
-            the_drill(session, item.drill_id, _ground(session, place), at=now)
-    rows = [_row(item, place, by=by, now=now) for item, place in zip(fresh, located, strict=True)]
+    placed = list(zip(fresh, located, strict=True))
+    strays = {item.id: fault for item, place in placed if (fault := _drill_fault(session, item, place, now=now))}
+    rows = [_row(item, place, by=by, now=now) for item, place in placed if item.id not in strays]
+    if not rows:
+        return set(), strays
     # A second sender of the same id waits here for the first to commit, then inserts nothing.
     inserted = set(session.scalars(pg_insert(Report).on_conflict_do_nothing().returning(Report.id), rows))
     contacts = [
@@ -329,16 +334,24 @@ def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By
         session.execute(sa.insert(Reporter), contacts)
     filed = [
         change("report", str(item.id), by=by, at=now, after={"grid_code": place.grid_code, "method": place.method})
-        for item, place in zip(fresh, located, strict=True)
+        for item, place in placed
         if item.id in inserted
     ]
     if filed:
         session.execute(sa.insert(Change), filed)
-    return inserted
+    return inserted, strays
 
 
-def _ground(session: Session, place: Located) -> tuple[str, ...]:
-    return ground_of(session.get(Grid, place.grid_id)) if place.grid_id is not None else ()
+def _drill_fault(session: Session, item: NewReport, place: Located, *, now: datetime) -> InvalidInput | None:
+    """Why a report is not part of the drill that it names; None where it names none, or is."""
+    if item.drill_id is None:
+        return None
+    ground = ground_of(session.get(Grid, place.grid_id)) if place.grid_id is not None else ()
+    try:
+        the_drill(session, item.drill_id, ground, at=now)
+    except InvalidInput as fault:
+        return fault
+    return None
 
 
 def _row(item: NewReport, place: Located, *, by: By, now: datetime) -> dict[str, Any]:

@@ -64,6 +64,9 @@ MAX_BATCH = 1000
 FOUND_ONESELF = {Source.PATROL, Source.RESIDENT}
 
 
+DrillId = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1, description="a drill that is on there")]
+
+
 class ReporterIn(BaseModel):
     """How to reach who reports."""
 
@@ -109,15 +112,14 @@ class ReportIn(BaseModel):
         ReporterIn | None,
         Field(description="in place of `reporter`: whoever tips off about a hazard; sealed"),
     ] = None
-    drill: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
+    drill: DrillId | None = None
 
     def taken_in(self, intake: Intake, caller: Caller, *, sealer: Callable[[], Sealer] | None) -> NewReport:
         """The report, ready to be filed; whom it comes from is what the sender may say.
 
         Without a `sealer`, no informant is taken in.
         """
-        if self.drill is not None and not caller.has(Permission.JOIN_DRILL):
-            raise Forbidden(f"drill: {caller.who} has no role that takes part in drills")
+        demand_drill(caller, self.drill)
         reporter = self.reporter or ReporterIn()
         return intake.report(
             id_=self.id,
@@ -145,6 +147,12 @@ class ReportIn(BaseModel):
         if sealer is None:
             raise InvalidInput("informant: such a report is sent by itself", fields=("informant",))
         return sealer().seal(Identity(self.informant.name, self.informant.phone))
+
+
+def demand_drill(caller: Caller, drill: int | None) -> None:
+    """Raise unless a caller may make a report part of a drill, and so take it out of the counts."""
+    if drill is not None and not caller.has(Permission.JOIN_DRILL):
+        raise Forbidden(f"drill: {caller.who} has no role that takes part in drills")
 
 
 class PlacementIn(BaseModel):
