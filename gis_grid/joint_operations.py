@@ -14,7 +14,7 @@ from gis_grid.cases import Case, log_step
 from gis_grid.city import City
 from gis_grid.database import Base, By
 from gis_grid.errors import InvalidInput, NotFound
-from gis_grid.units import Unit, enforcement_body, find_units
+from gis_grid.units import Unit, UnitKind, enforcement_body, find_units, units_at
 
 MOST_CASES, MOST_UNITS = 100, 30
 
@@ -131,6 +131,30 @@ def _leads(session: Session, codes: Sequence[str], *, now: datetime) -> list[tup
             fields=("units",),
         )
     return leads
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A unit that can take part, and the name of the body that it would lead for; None for those that join."""
+
+    unit: Unit
+    leads_for: str | None
+
+
+def units_to_choose(session: Session, town_code: str, *, at: datetime) -> list[Choice]:
+    """The units that could take part in a town, those that lead first: its teams and stations, then departments."""
+    bodies = find_units(session, joint_leads(session, at=at), at=at)
+    near = units_at(session, at=at, kinds=(UnitKind.TEAM, UnitKind.STATION, UnitKind.SQUAD), area_code=town_code)
+    wide = units_at(session, at=at, kinds=(UnitKind.DEPARTMENT,))
+    found = []
+    for unit in (*near, *wide):
+        body = bodies.get(_enforces_as(unit))
+        found.append(Choice(unit, body.name if body else None))
+    return sorted(found, key=lambda one: one.leads_for is None or one.unit.area_code is None)
+
+
+def _enforces_as(unit: Unit) -> str:
+    return unit.enforces_as or unit.code
 
 
 def _leads_for(session: Session, unit: Unit, bodies: Sequence[str], *, now: datetime) -> str | None:

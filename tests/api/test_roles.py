@@ -48,6 +48,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/grids/{code}"): P.SEE_PUBLIC,
     ("GET", "/healthz"): P.SEE_PUBLIC,
     ("GET", "/hotline"): P.ACCEPT,
+    ("GET", "/joint-operations"): P.SEE_REPORT_DETAILS,
     ("GET", "/maps/areas/{code}/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/assessment"): P.SEE_ASSESSMENT,
     ("GET", "/maps/assessment/sheet"): P.SEE_ASSESSMENT,
@@ -64,7 +65,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/public"): P.SEE_PUBLIC,
     ("GET", "/patrol"): P.SEND_TRACK,
     ("GET", "/report"): P.SEE_PUBLIC,
+    ("GET", "/rewards"): P.SETTLE_REWARD,
     ("GET", "/sign-in"): P.SEE_PUBLIC,
+    ("GET", "/situations"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
     ("GET", "/api/v1/accountability/proposals"): P.REFER,
@@ -173,6 +176,7 @@ ALLOWED: dict[Permission, set[Role]] = {
 LISTS = {
     ("GET", "/cases/waiting"),
     ("GET", "/hotline"),
+    ("GET", "/joint-operations"),
     ("GET", "/api/v1/cases/waiting"),
     ("GET", "/api/v1/cases/duplicates"),
     ("GET", "/api/v1/joint-operations"),
@@ -198,6 +202,7 @@ LISTS = {
     ("GET", "/api/v1/accountability/referrals"),
     ("POST", "/api/v1/accountability/referrals"),
     ("GET", "/api/v1/rewards"),
+    ("GET", "/rewards"),
 }
 # For those whose role counts everywhere: what lies in no grid, and what other systems send for the whole district.
 WHOLE = ("/staff/unplaced", "/api/v1/exchange/")
