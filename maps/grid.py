@@ -37,6 +37,7 @@ def grid_map(
     tracks: gpd.GeoDataFrame | None = None,
     cases: gpd.GeoDataFrame | None = None,
     squares: gpd.GeoDataFrame | None = None,
+    note: str | None = None,
     reference: gpd.GeoDataFrame | None = None,
     basemap: Basemap | None = None,
     synthetic_note: str | None = None,
@@ -56,6 +57,8 @@ def grid_map(
         Open cases, as for `maps.lights.add_cases`.
     squares
         For the public in place of reports and cases: squares that hold enough of them, with `reports`.
+    note
+        What is left out, in words.
 
     Raises
     ------
@@ -64,7 +67,8 @@ def grid_map(
     """
     require_lonlat(grid, "grid")
     bounds = _with_margin(bounds_of(grid))
-    sheet = new_map(bounds, title=title, as_of=as_of, synthetic_note=synthetic_note, basemap=basemap)
+    lines = [note] if note else []
+    sheet = new_map(bounds, title=title, as_of=as_of, lines=lines, synthetic_note=synthetic_note, basemap=basemap)
     add_reference(sheet, reference, basemap=basemap)
     items = [LegendItem("本网格 This grid", OWN)]
     if len(neighbours):

@@ -51,6 +51,7 @@ from maps.styles import Basemap
 GRID_URL = "/grids/{grid_code}"
 SHOWN_DAYS = 30
 SHOWN_REPORTS = 1000
+GRID_ALONE = "只公开所在网格 Its grid alone is public"
 SUPPRESSED = (
     f"按{PUBLIC_CELL_M:g}米方格, 少于{LEAST_SHOWN}件的不计 "
     f"By squares of {PUBLIC_CELL_M:g} m, those with fewer than {LEAST_SHOWN} left out"
@@ -210,7 +211,7 @@ def _public_marks(session: Session, city: City, grid: Grid, parts: dict[str, boo
     squares = _squares_frame(busy_squares(session, recent), city)
     squares = squares[squares.intersects(shape_of(grid))].reset_index(drop=True)
     parts["上报 reports"] = len(squares) > 0 and count_reports(session, recent).has_synthetic
-    return {"squares": squares}
+    return {"squares": squares, "note": SUPPRESSED}
 
 
 def _squares_frame(found: Sequence[BusySquare], city: City) -> gpd.GeoDataFrame:
@@ -239,6 +240,7 @@ def draw_case(session: Session, city: City, case: Case, *, now: datetime, is_pub
         title=f"{grid.community.name} {grid.code}",
         as_of=now.astimezone(city.zone),
         cases=None if is_public else _cases_frame(session, city, [case], now=now),
+        note=GRID_ALONE if is_public else None,
         reference=reference_of(city),
         basemap=basemap_of(city),
         synthetic_note=synthetic_note(parts),
