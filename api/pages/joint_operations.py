@@ -29,6 +29,7 @@ class Told(NamedTuple):
     operation: JointOperation
     has_begun: bool
     lead_h: float
+    is_theirs: bool  # to call off, as things stand
 
 
 @router.get("/joint-operations", response_class=HTMLResponse)
@@ -44,7 +45,10 @@ def joint_operations_page(
 ) -> HTMLResponse:
     """Operations, the latest beginning first; with a case, the form to plan one over it."""
     found = operations(session, limit=LISTED) if operation is None else [the_operation(session, operation)]
-    told = [Told(one, one.starts_at <= now, one.lead_time.total_seconds() / 3600) for one in found]
+    told = [
+        Told(one, one.starts_at <= now, one.lead_time.total_seconds() / 3600, _is_theirs(session, caller, one, now=now))
+        for one in found
+    ]
     chosen = the_case(session, case) if case else None
     codes = {unit.unit_code for one in found for unit in one.units} | {
         unit.leads_for for one in found for unit in one.units if unit.leads_for
@@ -72,12 +76,22 @@ def joint_operations_page(
 
 def _choices(session: Session, caller: Caller, case: Case | None, *, now: datetime) -> list[Choice]:
     """Who can take part over a case; nobody where the caller may not plan one there."""
-    if case is None or caller.is_key:
-        return []
-    chain = unit_chain(session, case, now=now)
-    if not caller.may(Permission.DISPATCH, area=case.ground, unit=chain):
+    if case is None or not _may_dispatch(session, caller, case, now=now):
         return []
     return units_to_choose(session, case.town_code, at=now)
+
+
+def _is_theirs(session: Session, caller: Caller, one: JointOperation, *, now: datetime) -> bool:
+    """Whether a caller may call an operation off now."""
+    if one.cancellation is not None or one.starts_at <= now:
+        return False
+    return all(_may_dispatch(session, caller, member.case, now=now) for member in one.cases)
+
+
+def _may_dispatch(session: Session, caller: Caller, case: Case, *, now: datetime) -> bool:
+    if caller.is_key or not caller.has(Permission.DISPATCH):
+        return False
+    return caller.may(Permission.DISPATCH, area=case.ground, unit=unit_chain(session, case, now=now))
 
 
 def _synthetic(found: list[JointOperation], chosen: Case | None) -> list[Any]:

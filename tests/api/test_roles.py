@@ -3,6 +3,7 @@
 import io
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from api.deps import SESSION_COOKIE, asked_permission
 from gis_grid.cases import accept_report
 from gis_grid.informants import new_key
 from gis_grid.installation import Installation
+from gis_grid.joint_operations import JointCase, JointOperation
 from gis_grid.permissions import EVERYWHERE, Grant, Permission, Role, Scope, ScopeKind
 from gis_grid.situations import SituationKind, start_situation
 from gis_grid.tenures import NewTenure, appoint
@@ -125,6 +127,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/api/v1/exchange/{peer}/messages"): P.ACCEPT,
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
     ("POST", "/api/v1/joint-operations"): P.DISPATCH,
+    ("POST", "/api/v1/joint-operations/{operation_id}/cancel"): P.DISPATCH,
     ("POST", "/api/v1/public/progress"): P.SEE_PUBLIC,
     ("POST", "/api/v1/notices/{notice_id}/read"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/reports"): P.SEND_REPORT,
@@ -270,13 +273,17 @@ def there(client: TestClient, session: Session, installation: Installation) -> d
     stored = client.get(f"/api/v1/reports/{sent['id']}", headers=STAFF).json()["properties"]["photos"][0]
     case = accept_report(session, uuid.UUID(sent["id"]), by=BY, now=NOW)
     drill = start_situation(session, SituationKind.DRILL, "x", COMMUNITY, reason="x", by=BY, now=NOW)
+    words = {"title": "x", "reason": "x", "planned_by": "x"}
+    operation = JointOperation(**words, planned_at=NOW, starts_at=NOW + timedelta(days=1))
+    operation.cases = [JointCase(case_id=case.id)]
+    session.add(operation)
     session.commit()
     return {
         "report_id": sent["id"],
         "sha256": stored["sha256"],
         "code": GRID,
         "case": case.name,
-        "operation_id": "1",
+        "operation_id": str(operation.id),
         "notice_id": "1",
         "peer": "110",
         "year": "2026",
@@ -310,6 +317,7 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
                 "starts_at": "2026-03-03T00:00Z",
             }
         },
+        "/api/v1/joint-operations/{operation_id}/cancel": {"json": {"reason": "x"}},
         "/api/v1/rewards/{case}/informant": {"json": {"reason": "x"}},
         "/api/v1/rewards/{case}/steps": {"json": {"step": "granted", "reason": "x"}},
         "/api/v1/situations": {"json": {"kind": "drill", "name": "x", "area": COMMUNITY, "reason": "x"}},

@@ -185,7 +185,7 @@ def test_everybody_sees_what_is_on_and_staff_who_began_it(client: TestClient, de
     assert ['id="begin"' in page for page in (public, planner, town)] == [False, False, True]
 
 
-def test_a_joint_operation_is_planned_from_a_case_and_not_without_both_leads(visiting: Any, desk: Desk) -> None:
+def test_a_joint_operation_is_planned_from_a_case_with_both_leads_and_called_off(visiting: Any, desk: Desk) -> None:
     case = desk.filed()
     with visiting(timezone_id="America/New_York") as visit:
         sign_in(visit, "dispatcher")
@@ -204,12 +204,15 @@ def test_a_joint_operation_is_planned_from_a_case_and_not_without_both_leads(vis
         page.locator(".queue a", has_text=str(case.serial)).click()
         page.get_by_role("link", name="取缔夜间占道经营").click()
         expect(page.locator(".queue li")).to_have_count(1)
+        fill(page, "取消", "暴雨")
+        expect(page.locator(".queue li")).to_contain_text("已取消")
+        expect(page.locator(".queue details")).to_have_count(0)
 
         assert [fault for fault in visit.faults if "422" not in fault] == []
     (planned,) = desk.session.scalars(sa.select(JointOperation))
     assert {unit.unit_code for unit in planned.units} == {CHENGGUAN, POLICE}
     assert planned.starts_at.isoformat() == "2099-11-25T12:00:00+00:00"
-    assert log_of(desk.session, case)[-1].action == "join_operation"
+    assert [entry.action for entry in log_of(desk.session, case)][-2:] == ["join_operation", "leave_operation"]
 
 
 def test_who_may_not_dispatch_a_case_sees_operations_and_no_form(client: TestClient, desk: Desk) -> None:
