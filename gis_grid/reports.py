@@ -109,7 +109,6 @@ class Report(Base):
         sa.Index("ix_reports_event_type_received_at", "event_type", "received_at", "id"),
         sa.Index("ix_reports_unplaced", "received_at", "id", postgresql_where=sa.text("method = 'outside'")),
         sa.Index("ix_reports_geom", "geom", postgresql_using="gist"),
-        sa.Index("ix_reports_public_geom", "public_geom", postgresql_using="gist"),
     )
 
     @property

@@ -140,6 +140,8 @@ def export(
 ) -> None:
     """Write reports to a file, newest first; what the public may see, unless --staff is given.
 
+    The public's rows have a point, the middle of a square of 100 m, where five of the reports or more lie in it.
+
     Example: `gis-grid reports export october.csv --since 2026-10-01 --until 2026-11-01`
     """
     with _progress() as tell, open_city(city) as (installation, session):
