@@ -46,7 +46,7 @@ from gis_grid.installation import Installation, utc_now
 DESCRIPTION = """\
 Reports are placed in the city's grids; each grid has one person who answers for it.
 
-Without a token you get the public view: no names, own phones, texts or photos, and points coarsened to 100 m.
+Without a token you get the public view: no names, own phones, texts, photos or points of single reports.
 Staff get a token for their password from `POST /api/v1/sign-in`, other systems have a key; both send
 `Authorization: Bearer TOKEN` and see what their roles let them see, where their roles count.
 """

@@ -165,6 +165,9 @@ def operation_json(operation: JointOperation) -> Json:
         "planned_by": operation.planned_by,
         "starts_at": _iso(operation.starts_at),
         "lead_time_h": operation.lead_time.total_seconds() / 3600,
+        "cancelled": None
+        if (called_off := operation.cancellation) is None
+        else {"at": _iso(called_off.cancelled_at), "by": called_off.cancelled_by, "reason": called_off.reason},
     }
 
 

@@ -39,10 +39,9 @@ def place_names(grid: Grid | None) -> Json:
 
 
 def report_feature(report: Report, caller: Caller, *, photos: list[Photo] | None = None) -> Json:
-    """A report as a GeoJSON feature: for the public coarsened, without text, contact and photos."""
+    """A report as a GeoJSON feature: for the public without point, text, contact and photos; its grid says where."""
     ground = ground_of(report.grid)
     view = view_of(caller, ground)
-    point = to_shape(report.public_geom if view.is_public else report.geom)
     properties: Json = {
         **place_names(report.grid),
         "method": report.method,
@@ -55,7 +54,6 @@ def report_feature(report: Report, caller: Caller, *, photos: list[Photo] | None
         "is_synthetic": report.is_synthetic,
         "is_drill": report.is_drill,
         "reporter_class": report.reporter_class,
-        "is_coarsened": view.is_public,
     }
     if not view.is_public:
         properties |= _details(report)
@@ -67,7 +65,7 @@ def report_feature(report: Report, caller: Caller, *, photos: list[Photo] | None
     return {
         "type": "Feature",
         "id": str(report.id),
-        "geometry": shapely.geometry.mapping(point),
+        "geometry": None if view.is_public else shapely.geometry.mapping(to_shape(report.geom)),
         "properties": properties,
     }
 

@@ -27,6 +27,7 @@ from gis_grid.geo.blindspots import seen_shares, unseen_by_shift, unseen_ground
 from gis_grid.geo.datum import LonLat
 from gis_grid.geo.layer_files import read_ground, read_layer
 from gis_grid.geo.metres import area_and_width_m
+from gis_grid.geo.privacy import LEAST_SHOWN
 from gis_grid.geo.seams import edge_seams, unowned_ground
 from gis_grid.geo.silence import FALSE_DISCOVERY, silent_grids
 from gis_grid.geo.surfaces import NEVER, seen_surface
@@ -320,6 +321,7 @@ def _patches(scene: _Scene, patches: gpd.GeoDataFrame) -> list[BlindSpot]:
     reports = _reports_near(scene, patches)
     density = _density(scene)
     is_told_apart = scene.window.shift is None
+    few, few_zh = f"fewer than {LEAST_SHOWN}", f"少于 {LEAST_SHOWN}"
     spots = []
     for row, near in zip(patches.itertuples(), reports, strict=True):
         code, shift = str(row.grid_code), None if row.shift < 0 else int(row.shift)
@@ -327,11 +329,11 @@ def _patches(scene: _Scene, patches: gpd.GeoDataFrame) -> list[BlindSpot]:
         is_seen_else = is_told_apart and shift is not None
         why = (
             f"{row.area_m2:,.0f} m² were not seen {scene.told(shift)}"
-            f"{', though the other shift saw it' if is_seen_else else ''}; {near} reports nearby in a year"
+            f"{', though the other shift saw it' if is_seen_else else ''}; {near or few} reports nearby in a year"
         )
         why_zh = (
             f"{scene.told_zh(shift)} 有 {row.area_m2:,.0f} m² 未见{', 另一班次见过' if is_seen_else else ''}; "
-            f"一年内附近上报 {near} 件"
+            f"一年内附近上报 {near or few_zh} 件"
         )
         place = (row.geometry, float(row.area_m2), None, badness)
         spots.append(BlindSpot(BlindKind.UNSEEN, UNSEEN_BY[shift], code, *place, why, why_zh, (code,)))
@@ -347,7 +349,7 @@ def _density(scene: _Scene) -> dict[str, float]:
 
 
 def _reports_near(scene: _Scene, patches: gpd.GeoDataFrame) -> Any:
-    """Reports of the last year within `NEAR_M` of each patch."""
+    """Reports of the last year within `NEAR_M` of each patch; fewer than five are 0, for everybody sees blind spots."""
     if patches.empty:
         return []
     since = scene.now - timedelta(days=SILENT_DAYS)
@@ -355,7 +357,8 @@ def _reports_near(scene: _Scene, patches: gpd.GeoDataFrame) -> Any:
     points = gpd.GeoSeries(shapely.points(lonlat), crs="EPSG:4326").to_crs(scene.city.metric_crs).to_numpy()
     shapes = patches.geometry.to_crs(scene.city.metric_crs).to_numpy()
     patch, _ = shapely.STRtree(points).query(shapes, predicate="dwithin", distance=NEAR_M)
-    return np.bincount(patch, minlength=len(shapes)).tolist()
+    near = np.bincount(patch, minlength=len(shapes))
+    return np.where(near < LEAST_SHOWN, 0, near).tolist()
 
 
 def _dated(scene: _Scene, spots: Sequence[BlindSpot]) -> list[BlindSpot]:

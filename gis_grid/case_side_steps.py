@@ -187,6 +187,21 @@ class JoinOperation(Step):
         return {}
 
 
+class LeaveOperation(Step):
+    """A joint operation that the case was part of was called off; made by the program with that."""
+
+    STAGES: ClassVar = frozenset(Stage)
+    IS_FOR_SUSPENDED: ClassVar = True
+    action: Literal["leave_operation"]
+    operation: int
+    title: Words
+    reason: Words
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """See `Step`."""
+        return {}
+
+
 class Exchanged(Step):
     """What went to or came from 110 or the city about the case; made by the program with the message."""
 

@@ -384,7 +384,7 @@ def _tell_webhook(session: Session, steps: Sequence[tuple[Case, CaseState, CaseE
         message_row(
             WEBHOOK,
             MessageKind.ACT,
-            act_content(case.name, event, is_synthetic=case.is_synthetic),
+            act_content(case.name, event, is_synthetic=case.is_synthetic, is_drill=case.is_drill),
             now=event.at,
             case_id=case.id,
         )

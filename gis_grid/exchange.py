@@ -176,7 +176,7 @@ def message_row(
     }
 
 
-def act_content(reference: str, event: CaseEvent, *, is_synthetic: bool) -> dict[str, Any]:
+def act_content(reference: str, event: CaseEvent, *, is_synthetic: bool, is_drill: bool) -> dict[str, Any]:
     """What a webhook is told of an act of supervision: units and posts, nobody's name, and no words about the case."""
     cause = event.changed["issued"][-1]
     return {
@@ -191,6 +191,7 @@ def act_content(reference: str, event: CaseEvent, *, is_synthetic: bool) -> dict
         "unit": event.unit,
         "told": [{"unit": one["unit"], "post": one["post"]} for one in event.said["told"]],
         "is_synthetic": is_synthetic,
+        "is_drill": is_drill,
     }
 
 

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from gis_grid.errors import Unavailable
 from gis_grid.exchange import ExchangeMessage, ExchangeReceipt, MessageState
+from gis_grid.exchange_fetching import TIMEOUT_S, NoAnswer, fetch
 from gis_grid.exchange_peers import Peer, PeerName
-from gis_grid.exchange_sending import TIMEOUT_S, NoAnswer, fetch
 from gis_grid.instants import as_utc
 
 

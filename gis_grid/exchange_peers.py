@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ PEERS: tuple[PeerName, ...] = ("110", "12345")
 ReceiverName = Literal["110", "12345", "webhook"]
 WEBHOOK: Literal["webhook"] = "webhook"
 KEY_CHARS = 32
+NAT64 = IPv6Network("64:ff9b::/96")  # public to look at, and any address of the old network behind
 
 
 def _safe_url(url: str) -> str:
@@ -70,11 +72,28 @@ class Peer(BaseModel):
     key: Annotated[SecretStr, AfterValidator(_long_key)]
     token: Annotated[SecretStr, Field(min_length=1)] | None = None
 
+    def may_be_at(self, address: IPv4Address | IPv6Address) -> bool:  # noqa: ARG002 - a webhook asks
+        """Whether its name may stand for this address: for any, it was agreed with the other side."""
+        return True
+
 
 class Webhook(Peer):
-    """Whoever is told of acts of supervision; each is posted to `url` itself, and any 2xx takes it."""
+    """Whoever is told of acts of supervision; each is posted to `url` itself, and any 2xx takes it.
+
+    Attributes
+    ----------
+    networks
+        Addresses that are not public and that its name may stand for all the same.
+    """
 
     url: Annotated[str, AfterValidator(_named_url)]
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def may_be_at(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether its name may stand for this address: a public one, or one of `networks`."""
+        meant = getattr(address, "ipv4_mapped", None) or address
+        is_public = meant.is_global and not meant.is_multicast and meant not in NAT64
+        return is_public or any(meant in network for network in self.networks)
 
     @property
     def host(self) -> str:

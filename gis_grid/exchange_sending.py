@@ -1,18 +1,13 @@
 """Sending what waits in the outbox: each message until its peer has answered it, one a transaction."""
 
-import http.client
 import json
 import logging
-import socket
-import ssl
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -23,16 +18,14 @@ from gis_grid.cases import Case, lock_cases, log_of, log_step
 from gis_grid.database import By
 from gis_grid.errors import Conflict, GridError
 from gis_grid.exchange import FINAL, ExchangeMessage, MessageKind, MessageState, enqueue, request_content
+from gis_grid.exchange_fetching import TIMEOUT_S, Answer, NoAnswer, fetch
 from gis_grid.exchange_peers import WEBHOOK, Peer, PeerName, ReceiverName
 from gis_grid.exchange_receiving import Place
-from gis_grid.exchange_signing import sign
 from gis_grid.installation import Installation, utc_now
 
-TIMEOUT_S = 10.0
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(hours=1)
 LOOK_EVERY_S = 2.0
-LARGEST_ANSWER = 1 << 20
 # What sending again cannot mend. The rest may pass: a wrong token or address is put right, a peer comes back.
 PERMANENT = {400, 409, 413, 415, 422}
 BY = By(who="gis-grid", channel="exchange")
@@ -40,19 +33,8 @@ BY = By(who="gis-grid", channel="exchange")
 log = logging.getLogger("gis_grid.exchange")
 
 
-class Answer(NamedTuple):
-    """A peer's answer: its HTTP status and body."""
-
-    status: int
-    body: bytes
-
-
 class PassedUpAlready(Conflict):
     """The peer has the case already, and has not given it back."""
-
-
-class NoAnswer(Exception):
-    """The peer could not be reached, or did not answer in time."""
 
 
 @dataclass(frozen=True)
@@ -63,54 +45,6 @@ class Outcome:
     reference: str | None = None
     reason: str | None = None
     error: str | None = None
-
-
-def fetch(peer: Peer, method: str, path: str, body: bytes = b"", *, now: datetime, timeout_s: float) -> Answer:
-    """A peer's answer to a signed request; redirects are not followed.
-
-    Raises
-    ------
-    NoAnswer
-        Saying why there is none.
-    """
-    parts = urlsplit(peer.url)
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout_s, context=context)
-    else:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
-    headers = {"Content-Type": "application/json", **sign(peer.key.get_secret_value(), body, at=now)}
-    if peer.token is not None:
-        headers["Authorization"] = f"Bearer {peer.token.get_secret_value()}"
-    # Each byte of a slow answer starts the socket's own time-out anew.
-    cut = threading.Timer(2 * timeout_s, _cut, [connection])
-    cut.start()
-    try:
-        connection.request(method, (parts.path + path) or "/", body, headers)
-        answer = connection.getresponse()
-        return Answer(answer.status, _read(answer, until=time.monotonic() + timeout_s))
-    except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(f"{type(error).__name__}: {error}") from error
-    finally:
-        cut.cancel()
-        connection.close()
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    with suppress(OSError):
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _read(answer: http.client.HTTPResponse, *, until: float) -> bytes:
-    """A body that comes whole, in time and in a bearable size."""
-    said = bytearray()
-    while piece := answer.read1(65536):
-        said += piece
-        if len(said) > LARGEST_ANSWER or time.monotonic() > until:
-            raise NoAnswer("the answer is too long, or takes too long")
-    return bytes(said)
 
 
 def send_next(

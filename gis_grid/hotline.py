@@ -121,7 +121,7 @@ def take_call(
 
     A call that is for 110 is kept, put into the outbox for 110, and becomes no case here. One that is the same as a
     case ends in that case, which keeps whoever reported first. One whose point lies in no grid waits for somebody to
-    place it.
+    place it. One of a drill is offered no real case as the same, and leaves the house for no 110.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def take_call(
     known = session.get(HotlineCall, record.report.id)
     if known is None:
         desk = _desk(session, record, now=now)
-        if desk is Desk.CENTRE:
+        if desk is Desk.CENTRE and record.report.drill_id is None:
             _offer(session, record, now=now)
     report = _file(session, record.report, snap_m=snap_m, by=by, now=now)
     if known is not None:
@@ -153,7 +153,7 @@ def take_call(
     )
     session.add(call)
     session.flush()
-    if desk is Desk.POLICE:
+    if desk is Desk.POLICE and not report.is_drill:
         _hand_over(session, record, report, now=now)
     is_ours = desk is Desk.CENTRE and report.grid is not None
     case = _open(session, record, city=city, photos=photos, by=by, now=now) if is_ours else None

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gis_grid.case_numbers import joint_leads
-from gis_grid.case_side_steps import JoinOperation
+from gis_grid.case_side_steps import JoinOperation, LeaveOperation
 from gis_grid.cases import Case, log_step
 from gis_grid.city import City
 from gis_grid.database import Base, By
-from gis_grid.errors import InvalidInput, NotFound
-from gis_grid.units import Unit, enforcement_body, find_units
+from gis_grid.errors import Conflict, InvalidInput, NotFound
+from gis_grid.units import Unit, UnitKind, enforcement_body, find_units, units_at
 
 MOST_CASES, MOST_UNITS = 100, 30
 
@@ -33,6 +33,7 @@ class JointOperation(Base):
 
     units: Mapped[list["JointUnit"]] = relationship(order_by="JointUnit.unit_code", lazy="selectin")
     cases: Mapped[list["JointCase"]] = relationship(order_by="JointCase.case_id", lazy="selectin")
+    cancellation: Mapped["JointCancellation | None"] = relationship(lazy="selectin")
 
     __table_args__ = (
         sa.CheckConstraint("starts_at >= planned_at", name="starts_at"),
@@ -66,8 +67,25 @@ class JointCase(Base):
     case: Mapped[Case] = relationship(lazy="joined")
 
 
+class JointCancellation(Base):
+    """That an operation was called off before it began, and why; rows are only ever added."""
+
+    __tablename__ = "joint_cancellations"
+
+    operation_id: Mapped[int] = mapped_column(sa.ForeignKey(JointOperation.id), primary_key=True)
+    reason: Mapped[str]
+    cancelled_at: Mapped[datetime]
+    cancelled_by: Mapped[str]
+
+    __table_args__ = (sa.CheckConstraint("btrim(reason) <> ''", name="reason"),)
+
+
 class LeadMissing(InvalidInput):
     """A joint operation without one of the bodies that must lead it."""
+
+
+class CannotBeCancelled(Conflict):
+    """The operation has begun, or was called off already."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,43 @@ def plan_operation(
     return operation
 
 
+def cancel_operation(
+    session: Session,
+    operation: JointOperation,
+    cases: Sequence[Case],
+    *,
+    reason: str,
+    city: City,
+    photos: Path,
+    by: By,
+    now: datetime,
+) -> JointCancellation:
+    """Call off an operation that has not begun; its cases, which are locked, have that in their logs.
+
+    Raises
+    ------
+    InvalidInput
+        No reason.
+    CannotBeCancelled
+        See there.
+    """
+    if not reason.strip():
+        raise InvalidInput("reason: is empty", fields=("reason",))
+    session.refresh(operation, ["cancellation"])  # who came first has it by now: its cases are locked
+    if (known := operation.cancellation) is not None:
+        raise CannotBeCancelled(f"joint operation {operation.id} was called off by {known.cancelled_by} already")
+    if operation.starts_at <= now:
+        raise CannotBeCancelled(f"joint operation {operation.id} began at {operation.starts_at.isoformat()}")
+    operation.cancellation = JointCancellation(reason=reason.strip(), cancelled_at=now, cancelled_by=by.who)
+    session.flush()
+    step = LeaveOperation(
+        action="leave_operation", operation=operation.id, title=operation.title, reason=operation.cancellation.reason
+    )
+    for case in cases:
+        log_step(session, [case], step, city=city, photos=photos, by=by, now=now)
+    return operation.cancellation
+
+
 def _leads(session: Session, codes: Sequence[str], *, now: datetime) -> list[tuple[str, str | None]]:
     if not 1 <= len(codes) <= MOST_UNITS:
         raise InvalidInput(f"units: 1 to {MOST_UNITS} units", fields=("units",))
@@ -131,6 +186,30 @@ def _leads(session: Session, codes: Sequence[str], *, now: datetime) -> list[tup
             fields=("units",),
         )
     return leads
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A unit that can take part, and the name of the body that it would lead for; None for those that join."""
+
+    unit: Unit
+    leads_for: str | None
+
+
+def units_to_choose(session: Session, town_code: str, *, at: datetime) -> list[Choice]:
+    """The units that could take part in a town, those that lead first: its teams and stations, then departments."""
+    bodies = find_units(session, joint_leads(session, at=at), at=at)
+    near = units_at(session, at=at, kinds=(UnitKind.TEAM, UnitKind.STATION, UnitKind.SQUAD), area_code=town_code)
+    wide = units_at(session, at=at, kinds=(UnitKind.DEPARTMENT,))
+    found = []
+    for unit in (*near, *wide):
+        body = bodies.get(_enforces_as(unit))
+        found.append(Choice(unit, body.name if body else None))
+    return sorted(found, key=lambda one: one.leads_for is None or one.unit.area_code is None)
+
+
+def _enforces_as(unit: Unit) -> str:
+    return unit.enforces_as or unit.code
 
 
 def _leads_for(session: Session, unit: Unit, bodies: Sequence[str], *, now: datetime) -> str | None:

@@ -65,7 +65,7 @@ class LayerChange:
     effective_at
         From when it is in force.
     reports
-        How many stored reports were compared: all of them.
+        How many stored reports were compared: all but those of drills, which move uncounted.
     replaced
         How many of these were observed since, and so will be placed anew.
     moves
@@ -74,8 +74,8 @@ class LayerChange:
     lineage
         As `geo.lineage.trace_ground`.
     cases
-        Open cases that come into another grid: `case`, `old_code`, `new_code`. Who has them and who answered for the
-        ground when they were filed stays; a hand-over is a step of its own.
+        Open cases that come into another grid: `case`, `old_code`, `new_code`, `is_drill`. Who has them and who
+        answered for the ground when they were filed stays; a hand-over is a step of its own.
     tenures
         Who answers for each new grid, and what became of tenures that end: `grid_code`, `fate` (kept, moved, vacant,
         ended), `from_code`, `post`.
@@ -156,7 +156,7 @@ def _area_m2(ground: shapely.Geometry) -> float:
 
 
 def _reports_frame(session: Session) -> pd.DataFrame:
-    """All reports: lon, lat, at (when the layer of their placement was asked for), code and method as they are now."""
+    """All reports that count: lon, lat, at (when the layer of their placement was asked for), code and method now."""
     # A million rows as Python objects would take longer than placing them.
     text = io.BytesIO()
     cursor: Any = session.connection().connection.cursor()
@@ -179,7 +179,14 @@ def _placed_anew(reports: pd.DataFrame, index: GridIndex, codes: set[str], *, sn
 
 def _cases_frame(session: Session, index: GridIndex, *, snap_m: float) -> pd.DataFrame:
     query = (
-        sa.select(Case.id, Case.serial, Case.grid_code, sa.func.ST_X(Report.geom), sa.func.ST_Y(Report.geom))
+        sa.select(
+            Case.id,
+            Case.serial,
+            Case.grid_code,
+            sa.func.ST_X(Report.geom),
+            sa.func.ST_Y(Report.geom),
+            Case.drill_id.is_not(None),
+        )
         .join(Report, Report.id == Case.report_id)
         .where(Case.closed_at.is_(None))
         .order_by(Case.id)
@@ -188,11 +195,11 @@ def _cases_frame(session: Session, index: GridIndex, *, snap_m: float) -> pd.Dat
     lon, lat = np.array([row[3] for row in rows], dtype=float), np.array([row[4] for row in rows], dtype=float)
     target = index.place_points(lon, lat, snap_m=snap_m)["grid_code"]
     moved = [
-        (serial or str(id_), old, code)
-        for (id_, serial, old, _, _), code in zip(rows, target, strict=True)
+        (serial or str(id_), old, code, is_drill)
+        for (id_, serial, old, _, _, is_drill), code in zip(rows, target, strict=True)
         if code not in {None, old}
     ]
-    return pd.DataFrame(moved, columns=["case", "old_code", "new_code"])
+    return pd.DataFrame(moved, columns=["case", "old_code", "new_code", "is_drill"])
 
 
 def _tenures_frame(session: Session, codes: set[str], lineage: pd.DataFrame, *, at: datetime) -> pd.DataFrame:

@@ -17,12 +17,12 @@ from gis_grid.cases import Case, CaseLogEntry, log_of, the_case
 from gis_grid.database import Base
 from gis_grid.errors import NotFound
 from gis_grid.event_types import EventType
-from gis_grid.reports import Report
+from gis_grid.geo.privacy import LEAST_SHOWN
+from gis_grid.reports import Report, ReportFilter
 from gis_grid.units import Unit
 
 CODE_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that is misread for another
 CODE_LENGTH = 10  # 49 bits; wrong ones are counted at the edge
-LEAST_SHOWN = 5
 
 
 class QueryCode(Base):
@@ -165,12 +165,12 @@ def public_counts(session: Session, *, since: datetime) -> list[PublicCount]:
     return [PublicCount(*row) for row in session.execute(query)]
 
 
-def busy_squares(session: Session, *, since: datetime) -> list[BusySquare]:
-    """Squares of 100 m with at least five reports since a time, the busiest first; fewer are told to nobody."""
+def busy_squares(session: Session, which: ReportFilter) -> list[BusySquare]:
+    """Squares of 100 m with at least five reports of a filter, the busiest first; fewer are told to nobody."""
     count = sa.func.count()
     query = (
         sa.select(sa.func.ST_X(Report.public_geom), sa.func.ST_Y(Report.public_geom), count)
-        .where(Report.received_at >= since, Report.drill_id.is_(None))
+        .where(*which.conditions())
         .group_by(Report.public_geom)
         .having(count >= LEAST_SHOWN)
         .order_by(count.desc(), sa.func.ST_X(Report.public_geom), sa.func.ST_Y(Report.public_geom))

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import geopandas as gpd
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from gis_grid.errors import InvalidInput
+from gis_grid.geo.privacy import LEAST_SHOWN
 from gis_grid.geo.whole_files import whole_file
 from gis_grid.reports import Report, Reporter, ReportFilter
 from gis_grid.territory import Area, Grid
@@ -36,16 +38,19 @@ def export_reports(
     path: Path,
     which: ReportFilter,
     *,
+    is_public: bool = True,
     zone: ZoneInfo,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> int:
     """Write reports, newest first, in the format that the suffix names, whole or not at all; how many.
 
-    The public view (`which.is_public`) has coarsened points and neither texts nor contacts. All rows are of one
-    instant, and memory stays bounded.
+    All rows are of one instant, and memory stays bounded.
 
     Parameters
     ----------
+    is_public
+        Neither texts nor contacts, and for points the centres of squares of 100 m, told of those squares alone that
+        hold at least five of the reports.
     zone
         Of the times in CSV and GeoJSON; GeoPackage and Parquet hold UTC.
 
@@ -59,10 +64,10 @@ def export_reports(
         raise InvalidInput(f"{path}: expected a file ending in .csv, .geojson, .gpkg or .parquet")
     done = 0
     with (
-        whole_file(path, is_private=not which.is_public) as draft,
-        writer(draft, _schema(is_public=which.is_public)) as write,
+        whole_file(path, is_private=not is_public) as draft,
+        writer(draft, _schema(is_public=is_public)) as write,
     ):
-        for rows in _rows(session, which):
+        for rows in _rows(session, which, is_public=is_public):
             write(rows)
             done += len(rows)
             tell(done)
@@ -74,9 +79,9 @@ def count_reports(session: Session, which: ReportFilter) -> int:
     return session.scalar(sa.select(sa.func.count()).select_from(Report).where(*which.conditions())) or 0
 
 
-def _rows(session: Session, which: ReportFilter) -> Iterator[list[Row]]:
+def _rows(session: Session, which: ReportFilter, *, is_public: bool) -> Iterator[list[Row]]:
     # One statement behind a cursor: all rows are of one instant, which pages by key would not be.
-    query = _query(is_public=which.is_public).where(*which.conditions())
+    query = _query(is_public=is_public).where(*which.conditions())
     ordered = query.order_by(Report.received_at.desc(), Report.id.desc()).execution_options(yield_per=AT_ONCE)
     for page in session.execute(ordered).mappings().partitions():
         yield [dict(row) for row in page]
@@ -85,7 +90,7 @@ def _rows(session: Session, which: ReportFilter) -> Iterator[list[Row]]:
 def _query(*, is_public: bool) -> sa.Select[Any]:
     """The rows of an export, in the columns of `_schema`."""
     community, town = aliased(Area), aliased(Area)
-    point = Report.public_geom if is_public else Report.geom
+    point = _told_point() if is_public else Report.geom
     columns: dict[str, sa.ColumnElement[Any] | Any] = {
         "grid_code": Grid.code,
         "community": community.name,
@@ -105,6 +110,12 @@ def _query(*, is_public: bool) -> sa.Select[Any]:
         .outerjoin(town, community.parent_id == town.id)
         .outerjoin(Reporter, Reporter.report_id == Report.id)
     )
+
+
+def _told_point() -> sa.ColumnElement[Any]:
+    """The centre of a report's square where enough of the exported ones lie in it; drills count for nothing."""
+    in_square = sa.func.count().filter(Report.drill_id.is_(None)).over(partition_by=Report.public_geom)
+    return sa.case((in_square >= LEAST_SHOWN, Report.public_geom))
 
 
 def _schema(*, is_public: bool) -> pa.Schema:
@@ -177,7 +188,8 @@ def _geojson(path: Path, _schema: pa.Schema, zone: ZoneInfo) -> Iterator[Write]:
             nonlocal comma
             for row in rows:
                 values = {name: _local(value, zone) for name, value in row.items()}
-                point = {"type": "Point", "coordinates": [values.pop("lon"), values.pop("lat")]}
+                lonlat = [values.pop("lon"), values.pop("lat")]
+                point = None if None in lonlat else {"type": "Point", "coordinates": lonlat}
                 feature = {"type": "Feature", "id": str(values.pop("id")), "geometry": point, "properties": values}
                 file.write(f"{comma}\n{json.dumps(feature, ensure_ascii=False, allow_nan=False)}")
                 comma = ","
@@ -219,4 +231,6 @@ def _append(path: Path, schema: pa.Schema, rows: Sequence[Row]) -> None:
 
 
 def _points(rows: Sequence[Row]) -> Any:
-    return shapely.points([[row["lon"], row["lat"]] for row in rows]) if rows else []
+    """Points, and None for rows whose place is not told."""
+    lonlat = np.array([[row["lon"], row["lat"]] for row in rows], dtype=np.float64).reshape(-1, 2)
+    return np.where(np.isnan(lonlat[:, 0]), None, shapely.points(lonlat))

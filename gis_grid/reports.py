@@ -63,7 +63,7 @@ class Report(Base):
     """A report and where it was placed.
 
     `geom` is WGS84; `sent_lon`, `sent_lat` and `datum` are as the reporter gave them. `public_geom` is the centre of
-    the 100 m square that holds it: all that the public ever sees or filters by.
+    the 100 m square that holds it, which the public sees of squares with enough reports.
     """
 
     __tablename__ = "reports"
@@ -109,7 +109,6 @@ class Report(Base):
         sa.Index("ix_reports_event_type_received_at", "event_type", "received_at", "id"),
         sa.Index("ix_reports_unplaced", "received_at", "id", postgresql_where=sa.text("method = 'outside'")),
         sa.Index("ix_reports_geom", "geom", postgresql_using="gist"),
-        sa.Index("ix_reports_public_geom", "public_geom", postgresql_using="gist"),
     )
 
     @property
@@ -256,7 +255,7 @@ def file_reports(
     types = set(session.scalars(sa.select(EventType.code)))
     refused = {i: fault for i, item in enumerate(new) if (fault := _fault(item, types, now)) is not None}
     good = [item for i, item in enumerate(new) if i not in refused]
-    created = _insert(session, good, snap_m=snap_m, by=by, now=now)
+    created, strays = _insert(session, good, snap_m=snap_m, by=by, now=now)
     ids = [item.id for item in good]
     stored = (
         {report.id: report for report in session.scalars(sa.select(Report).where(Report.id.in_(ids)))} if ids else {}
@@ -265,6 +264,8 @@ def file_reports(
     for i, item in enumerate(new):
         if i in refused:
             answers.append(refused[i])
+        elif item.id in strays:
+            answers.append(strays[item.id])
         elif stored[item.id].content_sha256 != item.content_sha256:
             answers.append(ReportConflict(f"report {item.id} is already stored with other content"))
         else:
@@ -292,15 +293,17 @@ def _fault(item: NewReport, types: set[str], now: datetime) -> GridError | None:
     return None
 
 
-def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By, now: datetime) -> set[uuid.UUID]:
-    """Insert what is not there yet; the ids that were."""
+def _insert(
+    session: Session, new: Sequence[NewReport], *, snap_m: float, by: By, now: datetime
+) -> tuple[set[uuid.UUID], dict[uuid.UUID, InvalidInput]]:
+    """Insert what is not there yet: the ids that were, and why those were not that name a drill they are not of."""
     first: dict[uuid.UUID, NewReport] = {}
     for item in new:
         first.setdefault(item.id, item)
     known = set(session.scalars(sa.select(Report.id).where(Report.id.in_(first)))) if first else set()
     fresh = [item for item in first.values() if item.id not in known]
     if not fresh:
-        return set()
+        return set(), {}
     located = locate(
         session,
         [item.point for item in fresh],
@@ -308,10 +311,11 @@ def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By
         accuracy_m=[item.accuracy_m for item in fresh],
         snap_m=snap_m,
     )
-    for item, place in zip(fresh, located, strict=True):
-        if item.drill_id is not None:
-            the_drill(session, item.drill_id, _ground(session, place), at=now)
-    rows = [_row(item, place, by=by, now=now) for item, place in zip(fresh, located, strict=True)]
+    placed = list(zip(fresh, located, strict=True))
+    strays = {item.id: fault for item, place in placed if (fault := _drill_fault(session, item, place, now=now))}
+    rows = [_row(item, place, by=by, now=now) for item, place in placed if item.id not in strays]
+    if not rows:
+        return set(), strays
     # A second sender of the same id waits here for the first to commit, then inserts nothing.
     inserted = set(session.scalars(pg_insert(Report).on_conflict_do_nothing().returning(Report.id), rows))
     contacts = [
@@ -329,16 +333,24 @@ def _insert(session: Session, new: Sequence[NewReport], *, snap_m: float, by: By
         session.execute(sa.insert(Reporter), contacts)
     filed = [
         change("report", str(item.id), by=by, at=now, after={"grid_code": place.grid_code, "method": place.method})
-        for item, place in zip(fresh, located, strict=True)
+        for item, place in placed
         if item.id in inserted
     ]
     if filed:
         session.execute(sa.insert(Change), filed)
-    return inserted
+    return inserted, strays
 
 
-def _ground(session: Session, place: Located) -> tuple[str, ...]:
-    return ground_of(session.get(Grid, place.grid_id)) if place.grid_id is not None else ()
+def _drill_fault(session: Session, item: NewReport, place: Located, *, now: datetime) -> InvalidInput | None:
+    """Why a report is not part of the drill that it names; None where it names none, or is."""
+    if item.drill_id is None:
+        return None
+    ground = ground_of(session.get(Grid, place.grid_id)) if place.grid_id is not None else ()
+    try:
+        the_drill(session, item.drill_id, ground, at=now)
+    except InvalidInput as fault:
+        return fault
+    return None
 
 
 def _row(item: NewReport, place: Located, *, by: By, now: datetime) -> dict[str, Any]:
@@ -417,7 +429,7 @@ class ReportFilter:
     since, until
         Received in [since, until).
     bbox
-        (west, south, east, north) in WGS84 degrees; the public is filtered by the coarsened point.
+        (west, south, east, north) in WGS84 degrees, of the exact point: for who may see that.
     with_drills
         For lists, which mark what is only practised; it is counted nowhere.
     """
@@ -429,7 +441,6 @@ class ReportFilter:
     since: datetime | None = None
     until: datetime | None = None
     bbox: tuple[float, float, float, float] | None = None
-    is_public: bool = True
     with_drills: bool = False
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
@@ -448,8 +459,7 @@ class ReportFilter:
         if self.until is not None:
             found.append(Report.received_at < self.until)
         if self.bbox is not None:
-            point = Report.public_geom if self.is_public else Report.geom
-            found.append(point.op("&&", return_type=sa.Boolean())(sa.func.ST_MakeEnvelope(*self.bbox, 4326)))
+            found.append(Report.geom.op("&&", return_type=sa.Boolean())(sa.func.ST_MakeEnvelope(*self.bbox, 4326)))
         return found
 
 
@@ -509,9 +519,8 @@ def count_by_sender(session: Session, which: ReportFilter) -> list[SenderCount]:
 
 
 def points_of(session: Session, which: ReportFilter) -> npt.NDArray[np.float64]:
-    """WGS84 longitude and latitude of reports, shape (n, 2), in no order; coarsened for the public."""
-    point = Report.public_geom if which.is_public else Report.geom
-    query = sa.select(sa.func.ST_X(point), sa.func.ST_Y(point)).where(*which.conditions())
+    """WGS84 longitude and latitude of reports, shape (n, 2), in no order."""
+    query = sa.select(sa.func.ST_X(Report.geom), sa.func.ST_Y(Report.geom)).where(*which.conditions())
     rows = session.execute(query).all()
     return np.array([tuple(row) for row in rows], dtype=np.float64).reshape(-1, 2)
 

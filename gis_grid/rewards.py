@@ -76,26 +76,53 @@ class Candidate:
 
 def candidates(session: Session, *, limit: int = 200) -> list[Candidate]:
     """Cases that a reward can be granted for, those closed first before the others."""
-    kind = aliased(EventType)
-    has_rule = sa.exists().where(
-        RewardRule.event_type.in_([kind.code, kind.parent_code]), RewardRule.valid.contains(Report.received_at)
-    )
     query = (
-        sa.select(Case)
-        .join(Report, Report.id == Case.report_id)
-        .join(Informant, Informant.report_id == Case.report_id)
-        .join(kind, kind.code == Case.event_type)
+        _tipped_off()
         .where(
             Case.stage == Stage.CLOSED.value,
-            Case.drill_id.is_(None),
             sa.func.jsonb_array_length(Case.state["checkers"]) > 0,
-            has_rule,
             ~sa.exists().where(RewardEntry.case_id == Case.id),
         )
         .order_by(Case.closed_at, Case.id)
         .limit(limit)
     )
     return [Candidate(case, _rule_for(session, case)) for case in session.scalars(query)]
+
+
+def unverified(session: Session, *, limit: int = 200) -> list[Case]:
+    """Open cases that would be rewarded once somebody has checked them and they are closed, the oldest first."""
+    query = _tipped_off().where(Case.closed_at.is_(None)).order_by(Case.accepted_at, Case.id)
+    return list(session.scalars(query.limit(limit)))
+
+
+def _tipped_off() -> sa.Select[Case]:
+    """Cases, no drills, whose first reporter is sealed and whose type was to be rewarded when it was reported."""
+    kind = aliased(EventType)
+    has_rule = sa.exists().where(
+        RewardRule.event_type.in_([kind.code, kind.parent_code]), RewardRule.valid.contains(Report.received_at)
+    )
+    return (
+        sa.select(Case)
+        .join(Report, Report.id == Case.report_id)
+        .join(Informant, Informant.report_id == Case.report_id)
+        .join(kind, kind.code == Case.event_type)
+        .where(Case.drill_id.is_(None), has_rule)
+    )
+
+
+def unpaid(session: Session) -> list[tuple[RewardEntry, Case]]:
+    """The grants that were neither paid nor refused since, the oldest first."""
+    later = aliased(RewardEntry)
+    query = (
+        sa.select(RewardEntry, Case)
+        .join(Case, Case.id == RewardEntry.case_id)
+        .where(
+            RewardEntry.step == RewardStep.GRANTED.value,
+            ~sa.exists().where(later.case_id == RewardEntry.case_id, later.seq > RewardEntry.seq),
+        )
+        .order_by(RewardEntry.at, RewardEntry.case_id)
+    )
+    return [(entry, case) for entry, case in session.execute(query)]
 
 
 def entries_of(session: Session, case: Case) -> list[RewardEntry]:

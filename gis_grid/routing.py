@@ -312,6 +312,23 @@ def limits_for(
     return found
 
 
+def rules_of_set(session: Session, rule_set: str, *, at: datetime) -> tuple[list[RoutingRule], list[StepLimit]]:
+    """The routing rules and the limits of one set that are in force at a time, those for all event types first."""
+    routing = sa.select(RoutingRule).where(RoutingRule.rule_set == rule_set, RoutingRule.valid.contains(at))
+    limits = sa.select(StepLimit).where(StepLimit.rule_set == rule_set, StepLimit.valid.contains(at))
+    levels, steps = [level.value for level in UPWARDS], list(Step)
+    return (
+        sorted(session.scalars(routing), key=lambda one: (one.event_type, one.urgency, levels.index(one.level))),
+        sorted(session.scalars(limits), key=lambda one: (one.event_type, one.urgency, steps.index(Step(one.step)))),
+    )
+
+
+def rule_sets(session: Session, *, at: datetime) -> list[str]:
+    """The sets that have a rule or a limit in force at a time, but for the routine one."""
+    named = (sa.select(table.rule_set).where(table.valid.contains(at)) for table in (RoutingRule, StepLimit))
+    return sorted(set(session.scalars(sa.union(*named))) - {ROUTINE})
+
+
 def exchange_table(session: Session, *, at: datetime) -> dict[tuple[bool, Alarm], Desk]:
     """Which desk deals with which call, by the rules in force at a time."""
     rows = session.scalars(sa.select(ExchangeRule).where(ExchangeRule.valid.contains(at)))

@@ -48,7 +48,8 @@ class Settings(BaseSettings):
         How many days raw fixes of outings are kept: patrollers are told so, and `gis-grid tracks forget` drops what is
         older. None where nobody has settled it.
     webhook
-        JSON, url, key and perhaps token, of whoever is told of acts of supervision.
+        JSON, url, key and perhaps token, of whoever is told of acts of supervision; `networks` are the private
+        addresses that its host's name may stand for.
     webhook_hosts
         Names, with commas between, of the hosts that `webhook` may be on.
     """

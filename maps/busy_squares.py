@@ -60,20 +60,30 @@ def busy_squares_map(
     if reference is None and basemap is None:
         add_plain_ground(sheet, areas)
     add_outlines(sheet, areas, basemap=basemap)
-    items: list[LegendItem] = []
-    if len(squares):
-        items = _add_squares(sheet, require_lonlat(squares, "squares"), least=least, basemap=basemap)
+    items = add_squares(sheet, squares, basemap=basemap)
     add_names(sheet, areas, reference=reference, basemap=basemap)
     nothing = [] if items else [f"没有达到{least}件的方格 No square has {least}"]
     Legend(NAME, items, unit="件 reports", lines=nothing).add_to(sheet)
     return finish(sheet, bounds, basemap=basemap)
 
 
-def _add_squares(
-    sheet: folium.Map, squares: gpd.GeoDataFrame, *, least: int, basemap: Basemap | None
-) -> list[LegendItem]:
-    """Each square as it lies, and a mark on it that can be seen on the whole district."""
-    classes = count_classes(squares["reports"], least=least)
+def add_squares(sheet: folium.Map, squares: gpd.GeoDataFrame, *, basemap: Basemap | None) -> list[LegendItem]:
+    """Each square as it lies, and a mark on it that can be seen on the whole district.
+
+    Parameters
+    ----------
+    squares
+        As for `busy_squares_map`; without a row nothing is added.
+
+    Returns
+    -------
+    items
+        For the legend: the classes of numbers.
+    """
+    if squares.empty:
+        return []
+    require_lonlat(squares, "squares")
+    classes = count_classes(squares["reports"], least=int(squares["reports"].min()))
     style_of = classes.of(squares["reports"])
     styles = [{"fillColor": color, "radius": 6 + 1.5 * i} for i, color in enumerate(classes.colors)]
     base = {"color": INK, "weight": 1.2, "fillOpacity": 0.9}

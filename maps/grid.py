@@ -6,6 +6,7 @@ from datetime import datetime
 import folium
 import geopandas as gpd
 
+from maps.busy_squares import add_squares
 from maps.elements import Bounds, Features, Labels, LabelSet, Legend, LegendItem
 from maps.layers import (
     GRID_HOVER,
@@ -35,6 +36,8 @@ def grid_map(
     event_types: Mapping[str, str] | None = None,
     tracks: gpd.GeoDataFrame | None = None,
     cases: gpd.GeoDataFrame | None = None,
+    squares: gpd.GeoDataFrame | None = None,
+    note: str | None = None,
     reference: gpd.GeoDataFrame | None = None,
     basemap: Basemap | None = None,
     synthetic_note: str | None = None,
@@ -52,6 +55,10 @@ def grid_map(
         EPSG:4326 lines with an optional `label`.
     cases
         Open cases, as for `maps.lights.add_cases`.
+    squares
+        For the public in place of reports and cases: squares that hold enough of them, with `reports`.
+    note
+        What is left out, in words.
 
     Raises
     ------
@@ -60,7 +67,8 @@ def grid_map(
     """
     require_lonlat(grid, "grid")
     bounds = _with_margin(bounds_of(grid))
-    sheet = new_map(bounds, title=title, as_of=as_of, synthetic_note=synthetic_note, basemap=basemap)
+    lines = [note] if note else []
+    sheet = new_map(bounds, title=title, as_of=as_of, lines=lines, synthetic_note=synthetic_note, basemap=basemap)
     add_reference(sheet, reference, basemap=basemap)
     items = [LegendItem("本网格 This grid", OWN)]
     if len(neighbours):
@@ -75,6 +83,10 @@ def grid_map(
     items += add_tracks(sheet, tracks, basemap=basemap, name="最近巡查 Last patrol")
     items += add_reports(sheet, reports, zone=as_of.tzinfo, event_types=event_types, basemap=basemap)
     items += add_cases(sheet, cases, basemap=basemap)
+    if squares is not None:
+        items += [
+            LegendItem(f"上报 Reports {item.text}", item.style) for item in add_squares(sheet, squares, basemap=basemap)
+        ]
     names = LabelSet("grid", inner_points(neighbours, basemap), _neighbour_names(neighbours), size_px=11)
     Labels([names], name="名称 Names").add_to(sheet)
     Legend("图例 Legend", items).add_to(sheet)

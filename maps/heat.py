@@ -34,6 +34,7 @@ def heat_map(
     title: str,
     as_of: datetime,
     window: str,
+    note: str | None = None,
     grids: gpd.GeoDataFrame | None = None,
     piles: pd.DataFrame | None = None,
     reference: gpd.GeoDataFrame | None = None,
@@ -51,6 +52,8 @@ def heat_map(
         Outlines and names; grids tell their codes when touched.
     window
         What was counted, in words: time window and type.
+    note
+        What was left out of the surface, in words.
     piles
         `lon`, `lat`, `count`, `share`: coordinates left out of the surface, marked as such.
 
@@ -60,7 +63,7 @@ def heat_map(
         A frame is not in EPSG:4326, `as_of` has no zone, or there is nothing to draw.
     """
     bounds = bounds_of(areas, grids)
-    lines = [f"时段 Window: {window}"]
+    lines = [f"时段 Window: {window}", *([note] if note else [])]
     sheet = new_map(bounds, title=title, as_of=as_of, lines=lines, synthetic_note=synthetic_note, basemap=basemap)
     add_reference(sheet, reference, basemap=basemap)
     if reference is None and basemap is None:

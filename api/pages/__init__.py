@@ -24,12 +24,15 @@ def install(app: "FastAPI") -> None:
         evaluations,
         faults,
         hotline,
+        joint_operations,
         notices,
         patrol,
         public,
         report,
+        rewards,
         sheets,
         sign_in,
+        situations,
         staff,
         territory,
     )
@@ -38,8 +41,9 @@ def install(app: "FastAPI") -> None:
 
     app.state.error_page = faults.error_page
     app.state.sheets = sheets.Drawn()
-    ground, cases = (territory, report, public, sheets, blind_spots), (case_board, case_page, hotline, patrol)
-    supervision = (notices, bulletin, assessment, assessment_map, evaluations, accountability)
+    ground = (territory, report, public, sheets, blind_spots, situations)
+    cases = (case_board, case_page, hotline, patrol, joint_operations)
+    supervision = (notices, bulletin, assessment, assessment_map, evaluations, accountability, rewards)
     for module in (*ground, *cases, *supervision, sign_in, staff):
         app.include_router(module.router, include_in_schema=False, dependencies=[Depends(banners.with_situations)])
     # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.

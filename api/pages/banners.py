@@ -14,6 +14,7 @@ from gis_grid.territory import Area, GridLayer
 class Banner(NamedTuple):
     """A situation in the words of a page."""
 
+    id: int
     kind: str
     is_drill: bool
     name: str
@@ -32,6 +33,6 @@ def with_situations(request: Request, installation: TheInstallation, now: Now) -
         query = query.where(Area.code.in_(codes), GridLayer.in_force.contains(now))
         names = dict(session.execute(query).all()) if codes else {}
         request.state.situations = [
-            Banner(one.kind, one.is_drill, one.name, names.get(one.area_code, one.area_code), one.since)
+            Banner(one.id, one.kind, one.is_drill, one.name, names.get(one.area_code, one.area_code), one.since)
             for one in found
         ]

@@ -24,6 +24,7 @@ from api.routers.cases import CaseName, Staff
 from api.routers.exchange import Transferer
 from gis_grid import case_steps
 from gis_grid.case_deciding import ANY_STEP
+from gis_grid.case_side_steps import JoinOperation
 from gis_grid.case_state import CaseClock, CaseState
 from gis_grid.cases import Case, CaseLogEntry, Superseded, lock_cases, log_of, needed_cases, take_step, the_case
 from gis_grid.city import City
@@ -146,6 +147,7 @@ def _page(
         seen=seen_again(session, spot, city=city, now=now) if spot else None,
         forms=forms,
         values=VALUES,
+        may_plan=_may_plan(session, caller, case, state, now=now),
         may_pass_up=_may_pass_up(session, caller, case, now=now),
         peers=PEERS,
         done=ACTIONS.get(done or ""),
@@ -233,6 +235,13 @@ def _may_pass_up(session: Session, caller: Caller, case: Case, *, now: datetime)
     if not can_be or caller.is_key or not caller.has(Permission.TRANSFER):
         return False
     return caller.may(Permission.TRANSFER, area=case.ground, unit=unit_chain(session, case, now=now))
+
+
+def _may_plan(session: Session, caller: Caller, case: Case, state: CaseState, *, now: datetime) -> bool:
+    """Whether a caller may make the case part of a joint operation as it stands."""
+    if state.stage not in JoinOperation.STAGES or state.is_suspended or caller.is_key:
+        return False
+    return caller.may(Permission.DISPATCH, area=case.ground, unit=unit_chain(session, case, now=now))
 
 
 @router.post("/{case}/pass-up", response_class=HTMLResponse)

@@ -69,6 +69,7 @@ ACTIONS = {
     "void": message("作废"),
     "hand_over": message("移交责任"),
     "join_operation": message("列入联动执法"),
+    "leave_operation": message("联动执法取消"),
     "supervise": message("督办"),
     "exchange": message("与110、市平台往来"),
     "relocate": message("随新图层改归网格"),

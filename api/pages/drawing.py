@@ -1,11 +1,14 @@
 """Maps drawn from the database: which frames go onto which map. Shared by the pages and by `gis-grid map`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import folium
 import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 from geoalchemy2.shape import to_shape
@@ -20,9 +23,9 @@ from gis_grid.city import City
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.density import heat_surface, implausible_piles, on_piles
 from gis_grid.geo.layer_files import read_layer
-from gis_grid.geo.privacy import PUBLIC_CELL_M, public_squares
+from gis_grid.geo.privacy import LEAST_SHOWN, PUBLIC_CELL_M, public_squares
 from gis_grid.layer_changes import LayerChange
-from gis_grid.openness import LEAST_SHOWN, busy_squares
+from gis_grid.openness import BusySquare, busy_squares
 from gis_grid.patrols import tracks_in
 from gis_grid.reports import ReportFilter, count_by_grid, find_reports, points_of
 from gis_grid.tenures import Tenure, managers
@@ -48,6 +51,11 @@ from maps.styles import Basemap
 GRID_URL = "/grids/{grid_code}"
 SHOWN_DAYS = 30
 SHOWN_REPORTS = 1000
+GRID_ALONE = "只公开所在网格 Its grid alone is public"
+SUPPRESSED = (
+    f"按{PUBLIC_CELL_M:g}米方格, 少于{LEAST_SHOWN}件的不计 "
+    f"By squares of {PUBLIC_CELL_M:g} m, those with fewer than {LEAST_SHOWN} left out"
+)
 
 
 def draw_district(
@@ -160,32 +168,58 @@ def _territory(
 def draw_grid(
     session: Session, city: City, grid: Grid, *, now: datetime, is_public: bool, grid_url: str | None = GRID_URL
 ) -> folium.Map:
-    """One grid, its neighbours, its open cases, the reports of 30 days; for staff, the patrols of the last week too."""
+    """One grid and its neighbours; for staff its open cases, reports and patrols, for the public its busy squares."""
     around = sa.select(Grid.id).where(Grid.layer_id == grid.layer_id, Grid.code.in_(list(neighbours(session, grid))))
     own = sa.select(Grid.id).where(Grid.id == grid.id)
-    reports = _reports_frame(session, grid.code, now=now, is_public=is_public)
-    # The ways of a team of two are the ways of persons, and not for the public.
-    tracks = None if is_public else _ways_in(session, grid, now=now)
-    parts = {
-        "网格 grids": grid.layer.is_synthetic,
-        "上报 reports": bool(reports["is_synthetic"].any()),
-        "巡查 patrols": tracks is not None and bool(tracks["is_synthetic"].any()),
-    }
-    cases = find_cases(session, CaseFilter(grid=grid.code), now=now, limit=SHOWN_REPORTS)
-    parts["案件 cases"] = any(case.is_synthetic for case in cases)
+    parts = {"网格 grids": grid.layer.is_synthetic}
+    if is_public:
+        shown = _public_marks(session, city, grid, parts, now=now)
+    else:
+        shown = _staff_marks(session, city, grid, parts, now=now)
     return grid_map(
         grids_frame(session, grid.layer, ids=own),
         grids_frame(session, grid.layer, ids=around),
         title=f"{grid.community.name} {grid.code}",
         as_of=now.astimezone(city.zone),
-        reports=reports.drop(columns="is_synthetic"),
-        event_types={kind.code: f"{kind.name} {kind.name_en}" for kind in event_types(session)},
-        tracks=tracks,
-        cases=_cases_frame(session, city, cases, now=now, is_public=is_public),
+        **shown,
         reference=reference_of(city),
         basemap=basemap_of(city),
         synthetic_note=synthetic_note(parts),
         grid_url=grid_url,
+    )
+
+
+def _staff_marks(session: Session, city: City, grid: Grid, parts: dict[str, bool], *, now: datetime) -> dict[str, Any]:
+    """What a grid's map shows to its staff; `parts` is told what of it is made up."""
+    reports = _reports_frame(session, grid.code, now=now)
+    tracks = _ways_in(session, grid, now=now)
+    cases = find_cases(session, CaseFilter(grid=grid.code), now=now, limit=SHOWN_REPORTS)
+    parts["上报 reports"] = bool(reports["is_synthetic"].any())
+    parts["巡查 patrols"] = tracks is not None and bool(tracks["is_synthetic"].any())
+    parts["案件 cases"] = any(case.is_synthetic for case in cases)
+    return {
+        "reports": reports.drop(columns="is_synthetic"),
+        "event_types": {kind.code: f"{kind.name} {kind.name_en}" for kind in event_types(session)},
+        "tracks": tracks,
+        "cases": _cases_frame(session, city, cases, now=now),
+    }
+
+
+def _public_marks(session: Session, city: City, grid: Grid, parts: dict[str, bool], *, now: datetime) -> dict[str, Any]:
+    """What a grid's map shows to everybody: no report, case or patrol by itself."""
+    recent = ReportFilter(since=now - timedelta(days=SHOWN_DAYS))
+    squares = _squares_frame(busy_squares(session, recent), city)
+    squares = squares[squares.intersects(shape_of(grid))].reset_index(drop=True)
+    parts["上报 reports"] = len(squares) > 0 and count_reports(session, recent).has_synthetic
+    return {"squares": squares, "note": SUPPRESSED}
+
+
+def _squares_frame(found: Sequence[BusySquare], city: City) -> gpd.GeoDataFrame:
+    lon, lat = [square.lon for square in found], [square.lat for square in found]
+    return gpd.GeoDataFrame(
+        {"reports": [square.reports for square in found]},
+        geometry=public_squares(lon, lat, metric_crs=city.metric_crs),
+        crs="EPSG:4326",
     )
 
 
@@ -196,7 +230,7 @@ def _ways_in(session: Session, grid: Grid, *, now: datetime) -> gpd.GeoDataFrame
 
 
 def draw_case(session: Session, city: City, case: Case, *, now: datetime, is_public: bool) -> folium.Map:
-    """Where one case lies in its grid; the public sees it coarsened."""
+    """Where one case lies in its grid; the public sees the grid alone."""
     grid = case.grid
     around = sa.select(Grid.id).where(Grid.layer_id == grid.layer_id, Grid.code.in_(list(neighbours(session, grid))))
     parts = {"网格 grids": grid.layer.is_synthetic, "案件 cases": case.is_synthetic}
@@ -205,7 +239,8 @@ def draw_case(session: Session, city: City, case: Case, *, now: datetime, is_pub
         grids_frame(session, grid.layer, ids=around),
         title=f"{grid.community.name} {grid.code}",
         as_of=now.astimezone(city.zone),
-        cases=_cases_frame(session, city, [case], now=now, is_public=is_public),
+        cases=None if is_public else _cases_frame(session, city, [case], now=now),
+        note=GRID_ALONE if is_public else None,
         reference=reference_of(city),
         basemap=basemap_of(city),
         synthetic_note=synthetic_note(parts),
@@ -213,11 +248,8 @@ def draw_case(session: Session, city: City, case: Case, *, now: datetime, is_pub
     )
 
 
-def _cases_frame(
-    session: Session, city: City, cases: Iterable[Case], *, now: datetime, is_public: bool
-) -> gpd.GeoDataFrame:
-    """Cases as a map may show them: for the public coarsened."""
-    cases = list(cases)
+def _cases_frame(session: Session, city: City, cases: Sequence[Case], *, now: datetime) -> gpd.GeoDataFrame:
+    """Cases as a map shows them to staff."""
     names = {kind.code: f"{kind.name} {kind.name_en}" for kind in event_types(session)} if cases else {}
     rows = [
         {
@@ -230,7 +262,7 @@ def _cases_frame(
         }
         for case in cases
     ]
-    points = [to_shape(case.report.public_geom if is_public else case.report.geom) for case in cases]
+    points = [to_shape(case.report.geom) for case in cases]
     return gpd.GeoDataFrame(
         rows, columns=["serial", "light", "type", "next", "due", "url"], geometry=points, crs="EPSG:4326"
     )
@@ -242,11 +274,11 @@ def has_synthetic_cases(session: Session) -> bool:
     return bool(session.scalar(query))
 
 
-def _reports_frame(session: Session, grid_code: str, *, now: datetime, is_public: bool) -> gpd.GeoDataFrame:
-    """Reports of a grid as a map may show them: for the public coarsened, by day, without id and text."""
-    which = ReportFilter(grid=grid_code, since=now - timedelta(days=SHOWN_DAYS), is_public=is_public)
+def _reports_frame(session: Session, grid_code: str, *, now: datetime) -> gpd.GeoDataFrame:
+    """Reports of a grid as a map shows them to staff."""
+    which = ReportFilter(grid=grid_code, since=now - timedelta(days=SHOWN_DAYS))
     found = find_reports(session, which, limit=SHOWN_REPORTS)
-    points = [to_shape(report.public_geom if is_public else report.geom) for report in found]
+    points = [to_shape(report.geom) for report in found]
     rows = [
         {
             "event_type": report.event_type,
@@ -259,8 +291,7 @@ def _reports_frame(session: Session, grid_code: str, *, now: datetime, is_public
         for report in found
     ]
     columns = ["event_type", "kind", "method", "is_synthetic", "received_at", "text"]
-    frame = gpd.GeoDataFrame(rows, columns=columns, geometry=points, crs="EPSG:4326")
-    return frame.drop(columns=["received_at", "text"]) if is_public else frame
+    return gpd.GeoDataFrame(rows, columns=columns, geometry=points, crs="EPSG:4326")
 
 
 def draw_heat(
@@ -274,12 +305,15 @@ def draw_heat(
     now: datetime,
     grid_url: str | None = GRID_URL,
 ) -> folium.Map:
-    """How thickly the reports of whole days lie, of one type or class or of all; implausible piles apart."""
+    """How thickly the reports of whole days lie, of one type or class or of all; implausible piles apart.
+
+    For the public it is drawn from the squares that hold enough of them: each with its reports at its middle.
+    """
     layer = the_layer(session, now)
     areas = areas_frame(session, layer, Level.TOWN, Level.COMMUNITY)
     since, until = day_span(first, last, city)
-    which = ReportFilter(since=since, until=until, event_type=event_type, is_public=is_public)
-    lon, lat = points_of(session, which).T
+    which = ReportFilter(since=since, until=until, event_type=event_type)
+    lon, lat = (_points_of_squares(session, which) if is_public else points_of(session, which)).T
     piles = implausible_piles(lon, lat)
     is_kept = ~on_piles(lon, lat, piles)
     west, south, east, north = areas.total_bounds
@@ -293,6 +327,7 @@ def draw_heat(
         title=f"{city.name}上报热力 Report density",
         as_of=now.astimezone(city.zone),
         window=f"{first} – {last} · {of_type} · {len(lon):,} 件 reports",
+        note=SUPPRESSED if is_public else None,
         grids=grids_frame(session, layer),
         piles=piles,
         reference=reference_of(city),
@@ -302,20 +337,19 @@ def draw_heat(
     )
 
 
+def _points_of_squares(session: Session, which: ReportFilter) -> npt.NDArray[np.float64]:
+    """The middle of each busy square, once for each of its reports, shape (n, 2)."""
+    found = np.array(busy_squares(session, which), dtype=np.float64).reshape(-1, 3)
+    return np.repeat(found[:, :2], found[:, 2].astype(np.int64), axis=0)
+
+
 def draw_busy_squares(session: Session, city: City, *, now: datetime) -> folium.Map:
     """Where reports of 30 days pile up, for everybody: squares of 100 m with at least five."""
     layer = the_layer(session, now)
-    since = now - timedelta(days=SHOWN_DAYS)
-    found = busy_squares(session, since=since)
-    lon, lat = [square.lon for square in found], [square.lat for square in found]
-    squares = gpd.GeoDataFrame(
-        {"reports": [square.reports for square in found]},
-        geometry=public_squares(lon, lat, metric_crs=city.metric_crs),
-        crs="EPSG:4326",
-    )
-    reports = count_reports(session, ReportFilter(since=since))
+    which = ReportFilter(since=now - timedelta(days=SHOWN_DAYS))
+    reports = count_reports(session, which)
     return busy_squares_map(
-        squares,
+        _squares_frame(busy_squares(session, which), city),
         areas=areas_frame(session, layer, Level.TOWN, Level.COMMUNITY),
         title=f"{city.name}上报较多的地方 Busy squares",
         as_of=now.astimezone(city.zone),

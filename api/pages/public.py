@@ -20,7 +20,8 @@ from api.routers.openness import RECENT, Bulletins, count_query, open_month, ope
 from gis_grid.case_queues import light_of
 from gis_grid.cases import Case
 from gis_grid.city import City
-from gis_grid.openness import LEAST_SHOWN, NoSuchProgress, Progress, PublicCount, progress_of, public_counts
+from gis_grid.geo.privacy import LEAST_SHOWN
+from gis_grid.openness import NoSuchProgress, Progress, PublicCount, progress_of, public_counts
 from gis_grid.rate_limits import TooMany
 from gis_grid.reports import ReportFilter
 

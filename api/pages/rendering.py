@@ -68,6 +68,7 @@ def page(
             takes_calls=caller.may(Permission.ACCEPT),
             sees_assessment=caller.has(Permission.SEE_ASSESSMENT),
             may_refer=caller.has(Permission.REFER),
+            settles_rewards=caller.has(Permission.SETTLE_REWARD),
             unread=_unread(request, caller),
             may_patrol=caller.has(Permission.SEND_TRACK),
             csrf=None if caller.is_anonymous else installation.form_token(request.cookies.get(SESSION_COOKIE, "")),

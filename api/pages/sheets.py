@@ -131,7 +131,7 @@ def _key_of(lights: Mapping[str, Lights] | None) -> Hashable:
 def grid_sheet(
     *, code: Code, request: Request, caller: Anyone, session: InSession, city: TheCity, now: Now
 ) -> HTMLResponse:
-    """The bare map of a grid; the public sees reports coarsened."""
+    """The bare map of a grid; the public sees no single report or case on it."""
     grid = the_grid(session, code, at=now)
     view = view_of(caller, ground_of(grid))
     text = _drawn(
@@ -153,7 +153,7 @@ def _cases_shown(session: Session, which: CaseFilter, *, now: datetime) -> Hasha
 def case_sheet(
     *, case: CaseName, request: Request, caller: Anyone, session: InSession, city: TheCity, now: Now
 ) -> HTMLResponse:
-    """The bare map of where one case lies; the public sees it coarsened."""
+    """The bare map of where one case lies; the public sees its grid alone."""
     found = the_case(session, case)
     view = view_of(caller, found.ground)
     text = _drawn(

@@ -49,7 +49,7 @@ def _queue(
     fault: str | None = None,
     status: int = 200,
 ) -> HTMLResponse:
-    outside = ReportFilter(method="outside", is_public=False)
+    outside = ReportFilter(method="outside")
     reports = find_reports(session, outside, limit=LISTED)
     layer = layer_in_force(session, now)
     return page(

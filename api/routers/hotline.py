@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.case_shapes import case_json
 from api.deps import Code, Filled, Finite, InSession, Instant, Json, Now, Plain, TheActor, TheCity, TheInstallation
 from api.routers.cases import Accepter
+from api.routers.reports import DrillId, demand_drill
 from api.shapes import place_names
 from gis_grid.geo.datum import Datum
 from gis_grid.hotline import CallRecord, source_of, take_call
@@ -76,9 +77,11 @@ class CallIn(BaseModel):
     same_as: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] | None = None
     is_other: bool = False
     reporter_class: ReporterClass | None = None
+    drill: DrillId | None = None
 
     def record(self, intake: Intake, caller: Caller) -> CallRecord:
         """The call, ready to be taken in."""
+        demand_drill(caller, self.drill)
         report = intake.report(
             id_=self.id,
             lon=float(self.lon),
@@ -93,6 +96,7 @@ class CallIn(BaseModel):
             reporter_name=self.caller.name,
             reporter_phone=self.caller.phone,
             reporter_class=reporter_class_of(caller, self.reporter_class, is_own=False),
+            drill_id=self.drill,
         )
         return CallRecord(
             report=report,
@@ -119,7 +123,8 @@ def send_call(
     """Take a call down: it becomes a report and, where it is for this centre, a filed case.
 
     Where cases are likely the same thing, nothing is saved: 409 with `likely`. Send it again with `same_as` one of them
-    or with `is_other`. A call that is for 110 by the exchange table is kept and answered with `desk` 110.
+    or with `is_other`. A call that is for 110 by the exchange table is kept and answered with `desk` 110. One with
+    `drill` is part of it: marked as such, counted nowhere, compared with no real case and never passed to 110.
     """
     intake = Intake(metric_crs=city.metric_crs, bounds=district_bounds(session, at=now))
     settings = installation.settings
@@ -143,6 +148,7 @@ def send_call(
         "source": taken.report.source,
         "desk": taken.call.desk,
         "is_new": taken.is_new,
+        "is_drill": taken.report.is_drill,
         "query_code": query_codes(session, [taken.report.id])[taken.report.id],
         "case": case_json(taken.case, caller, now=now) if taken.case else None,
     }

@@ -15,9 +15,9 @@ from api.shapes import place_names
 from gis_grid.bulletin import red_cases
 from gis_grid.city import City
 from gis_grid.errors import InvalidInput
+from gis_grid.geo.privacy import LEAST_SHOWN
 from gis_grid.installation import Installation
 from gis_grid.openness import (
-    LEAST_SHOWN,
     Progress,
     UnitReds,
     busy_squares,
@@ -27,6 +27,7 @@ from gis_grid.openness import (
 )
 from gis_grid.periods import Period
 from gis_grid.rate_limits import RateLimit, spend
+from gis_grid.reports import ReportFilter
 
 router = APIRouter(prefix="/api/v1/public", tags=["openness"])
 RECENT = timedelta(days=30)
@@ -97,7 +98,7 @@ def get_busy_squares(_: Anyone, session: InSession, now: Now) -> Json:
             "geometry": {"type": "Point", "coordinates": [square.lon, square.lat]},
             "properties": {"reports": square.reports},
         }
-        for square in busy_squares(session, since=since)
+        for square in busy_squares(session, ReportFilter(since=since))
     ]
     return {"type": "FeatureCollection", "since": since.isoformat(), "least": LEAST_SHOWN, "features": features}
 

@@ -64,6 +64,9 @@ MAX_BATCH = 1000
 FOUND_ONESELF = {Source.PATROL, Source.RESIDENT}
 
 
+DrillId = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1, description="a drill that is on there")]
+
+
 class ReporterIn(BaseModel):
     """How to reach who reports."""
 
@@ -109,15 +112,14 @@ class ReportIn(BaseModel):
         ReporterIn | None,
         Field(description="in place of `reporter`: whoever tips off about a hazard; sealed"),
     ] = None
-    drill: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = None
+    drill: DrillId | None = None
 
     def taken_in(self, intake: Intake, caller: Caller, *, sealer: Callable[[], Sealer] | None) -> NewReport:
         """The report, ready to be filed; whom it comes from is what the sender may say.
 
         Without a `sealer`, no informant is taken in.
         """
-        if self.drill is not None and not caller.has(Permission.JOIN_DRILL):
-            raise Forbidden(f"drill: {caller.who} has no role that takes part in drills")
+        demand_drill(caller, self.drill)
         reporter = self.reporter or ReporterIn()
         return intake.report(
             id_=self.id,
@@ -145,6 +147,12 @@ class ReportIn(BaseModel):
         if sealer is None:
             raise InvalidInput("informant: such a report is sent by itself", fields=("informant",))
         return sealer().seal(Identity(self.informant.name, self.informant.phone))
+
+
+def demand_drill(caller: Caller, drill: int | None) -> None:
+    """Raise unless a caller may make a report part of a drill, and so take it out of the counts."""
+    if drill is not None and not caller.has(Permission.JOIN_DRILL):
+        raise Forbidden(f"drill: {caller.who} has no role that takes part in drills")
 
 
 class PlacementIn(BaseModel):
@@ -273,13 +281,18 @@ def list_reports(
     method: Annotated[str | None, Query(pattern="^(inside|edge|snapped|outside|manual)$")] = None,
     since: Instant | None = None,
     until: Instant | None = None,
-    bbox: Annotated[str | None, Query(description="west,south,east,north", max_length=200)] = None,
+    bbox: Annotated[
+        str | None, Query(description="west,south,east,north; where your role sees exact points", max_length=200)
+    ] = None,
     after: Annotated[str | None, Query(description="`next` of the page before", max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Json:
     """Reports as GeoJSON, newest first, a page at a time; order and pages hold still while reports come in."""
     if event_type is not None:
         the_event_type(session, event_type)
+    # A box tells where what is in it lies: it is for who may see the point of everything that is asked for.
+    if bbox and view_of(caller, [code for code in (grid, town) if code]).is_public:
+        raise Forbidden("bbox: only where your role sees exact points: ask with the grid or town that it counts in")
     which = ReportFilter(
         grid=grid,
         area=town,
@@ -288,8 +301,6 @@ def list_reports(
         since=since,
         until=until,
         bbox=_bbox(bbox) if bbox else None,
-        # By the exact point only for who may see every one: a box would tell where the others are.
-        is_public=view_of(caller).is_public,
     )
     found = find_reports(session, which, limit=limit + 1, after=_cursor(after) if after else None)
     page = found[:limit]

@@ -1,5 +1,6 @@
 """Rewards for tip-offs: what can be granted, the ledger, and the sealed identity for the one role that reads it."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -12,7 +13,7 @@ from api.routers.cases import CaseName
 from gis_grid.cases import Case, the_case
 from gis_grid.informants import Sealer, read_informant, readings_of
 from gis_grid.permissions import Caller, Permission
-from gis_grid.rewards import RewardEntry, RewardStep, candidates, entries_of, ledger, settle
+from gis_grid.rewards import RewardEntry, RewardStep, candidates, entries_of, ledger, settle, unpaid
 
 router = APIRouter(prefix="/api/v1/rewards", tags=["rewards"])
 Settler = Annotated[Caller, Depends(needs(Permission.SETTLE_REWARD))]
@@ -38,11 +39,8 @@ class ReadingIn(BaseModel):
 
 @router.get("")
 def list_rewards(caller: Settler, session: InSession) -> Json:
-    """Cases that a reward can be granted for, and the ledger, where the caller's role counts; never who tipped off."""
-
-    def is_theirs(case: Case) -> bool:
-        return caller.may(Permission.SETTLE_REWARD, area=case.ground)
-
+    """What can be granted, what is to be paid, and the ledger, where the caller's role counts; never who tipped off."""
+    is_theirs = settled_by(caller)
     return {
         "candidates": [
             {
@@ -55,8 +53,14 @@ def list_rewards(caller: Settler, session: InSession) -> Json:
             for one in candidates(session)
             if is_theirs(one.case)
         ],
+        "unpaid": [_entry_json(entry, case) for entry, case in unpaid(session) if is_theirs(case)],
         "entries": [_entry_json(entry, case) for entry, case in ledger(session) if is_theirs(case)],
     }
+
+
+def settled_by(caller: Caller) -> Callable[[Case], bool]:
+    """Whether a case's reward is a caller's to settle."""
+    return lambda case: caller.may(Permission.SETTLE_REWARD, area=case.ground)
 
 
 @router.post("/{case}/steps", status_code=201)

@@ -92,9 +92,11 @@ def _tell_change(changed: LayerChange) -> None:
         out.print(f"  {_named(old)} → {_named(new)}: {count:,}")
     descents = changed.lineage["descent"].value_counts()
     out.print("ground: " + ", ".join(f"{count:,} {descent}" for descent, count in descents.items()))
-    out.print(f"{len(changed.cases):,} open cases come into another grid; who has them stays")
-    for case, old, new in _first(changed.cases, "case", "old_code", "new_code"):
-        out.print(f"  {case}: {old} → {new}")
+    is_drill = changed.cases["is_drill"].astype(bool)
+    practised = f", and {is_drill.sum():,} of drills" if is_drill.any() else ""
+    out.print(f"{(~is_drill).sum():,} open cases come into another grid{practised}; who has them stays")
+    for case, old, new, is_practised in _first(changed.cases, "case", "old_code", "new_code", "is_drill"):
+        out.print(f"  {case}: {old} → {new}" + (" (drill)" if is_practised else ""))
     fates = changed.tenures["fate"].value_counts()
     out.print("who answers: " + ", ".join(f"{count:,} {fate}" for fate, count in fates.items()))
     for code, fate, from_code, post in _first(

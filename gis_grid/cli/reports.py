@@ -140,6 +140,8 @@ def export(
 ) -> None:
     """Write reports to a file, newest first; what the public may see, unless --staff is given.
 
+    The public's rows have a point, the middle of a square of 100 m, where five of the reports or more lie in it.
+
     Example: `gis-grid reports export october.csv --since 2026-10-01 --until 2026-11-01`
     """
     with _progress() as tell, open_city(city) as (installation, session):
@@ -150,11 +152,12 @@ def export(
             event_type=event_type,
             since=parse_instant(since, zone=zone) if since else None,
             until=parse_instant(until, zone=zone) if until else None,
-            is_public=not staff,
             with_drills=True,
         )
         total = count_reports(session, which)
-        count = export_reports(session, file, which, zone=zone, tell=lambda done: tell("Writing", done, total))
+        count = export_reports(
+            session, file, which, is_public=not staff, zone=zone, tell=lambda done: tell("Writing", done, total)
+        )
     out.print(f"{count:,} reports written to {file}", markup=False, soft_wrap=True)
 
 

@@ -9,6 +9,8 @@ import shapely
 from pyproj import Transformer
 
 PUBLIC_CELL_M = 100.0
+LEAST_SHOWN = 5
+"""Of fewer reports in a square, nobody outside is told where they lie."""
 
 
 def coarsen(

@@ -64,24 +64,24 @@ def test_staff_see_text_contact_and_the_exact_point(client: TestClient) -> None:
     assert feature["properties"]["reporter"] == sent["reporter"]
 
 
-def test_a_public_point_is_the_centre_of_its_hundred_metre_square(client: TestClient) -> None:
-    near = [send(client, report(lon=121.40050, lat=31.1022)), send(client, report(lon=121.40052, lat=31.10222))]
+def test_a_public_report_is_told_by_its_grid_and_has_no_point(client: TestClient) -> None:
+    id_ = send(client, report())["id"]
 
-    shown = [client.get(f"/api/v1/reports/{answer['id']}").json()["geometry"]["coordinates"] for answer in near]
+    features = [client.get(f"/api/v1/reports/{id_}").json(), *client.get("/api/v1/reports").json()["features"]]
 
-    assert shown[0] == shown[1]
-    assert abs(shown[0][0] - 121.4005) < 0.0008
-    assert shown[0] != [121.4005, 31.1022]
+    assert [feature["geometry"] for feature in features] == [None, None]
+    assert {feature["properties"]["grid_code"] for feature in features} == {"310112001001001"}
 
 
-def test_the_public_cannot_find_the_exact_point_by_narrowing_a_box(client: TestClient) -> None:
+def test_a_box_would_tell_a_place_and_is_for_who_may_see_exact_points(client: TestClient) -> None:
     send(client, report(lon=121.4005, lat=31.1022))
     box = "121.40049,31.10219,121.40051,31.10221"
 
-    public = client.get("/api/v1/reports", params={"bbox": box}).json()
+    public = client.get("/api/v1/reports", params={"bbox": box})
     staff = client.get("/api/v1/reports", params={"bbox": box}, headers=STAFF).json()
 
-    assert (len(public["features"]), len(staff["features"])) == (0, 1)
+    assert (public.status_code, public.json()["error"]) == (403, "forbidden")
+    assert len(staff["features"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -412,6 +412,39 @@ def test_a_joint_operation_stands_in_the_log_of_its_cases_and_tells_its_lead_tim
     assert service.get(f"/joint-operations/{planned['id']}", who="dispatcher").json() == planned
 
 
+def test_a_planned_operation_is_called_off_once_with_a_reason_and_its_cases_say_so(service: Service) -> None:
+    case = service.case()
+    planned = service.post(
+        "/joint-operations", operation(case, TEAM, f"station-police-{TOWN}"), who="dispatcher"
+    ).json()
+    path = f"/joint-operations/{planned['id']}/cancel"
+
+    refused = [service.post(path, {"reason": reason}, who="dispatcher").status_code for reason in ("", " ")]
+    done = service.post(path, {"reason": "暴雨"}, who="dispatcher")
+    again = service.post(path, {"reason": "暴雨"}, who="dispatcher")
+
+    assert (planned["cancelled"], refused, again.status_code) == (None, [422, 422], 409)
+    assert (done.status_code, done.json()["cancelled"]["by"], done.json()["cancelled"]["reason"]) == (
+        200, "user:dispatcher", "暴雨",
+    )  # fmt: skip
+    log = service.get(f"/cases/{case['serial']}", who="dispatcher").json()["log"]
+    assert [(step["action"], step["said"]["reason"]) for step in log[-1:]] == [("leave_operation", "暴雨")]
+
+
+def test_an_operation_that_has_begun_is_not_called_off_even_if_its_case_has_ended(service: Service) -> None:
+    case, ended = service.case(), service.case(kind="咨询")
+    both = operation(case, TEAM, f"station-police-{TOWN}") | {"cases": [case["serial"], ended["serial"]]}
+    first, second = (service.post("/joint-operations", both, who="dispatcher").json()["id"] for _ in range(2))
+    service.step(ended, "operator", action="answer", text="周一至周五办理", satisfaction="满意")
+    service.step(ended, "operator", action="close")
+    early = service.post(f"/joint-operations/{first}/cancel", {"reason": "x"}, who="dispatcher")
+    service.now += timedelta(days=9)
+    late = service.post(f"/joint-operations/{second}/cancel", {"reason": "x"}, who="dispatcher")
+
+    assert (early.status_code, late.status_code) == (200, 409)
+    assert "began at" in late.json()["message"]
+
+
 def test_the_proposal_says_which_rule_named_the_unit(service: Service) -> None:
     case = service.case()
 

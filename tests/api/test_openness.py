@@ -5,16 +5,22 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
+from geoalchemy2.shape import to_shape
 from sqlalchemy.orm import Session
 
 from gis_grid.installation import Installation
 from gis_grid.openness import CODE_LETTERS
-from tests.api.sending import INSIDE, report, send
+from gis_grid.permissions import Permission
+from gis_grid.reports import Report
+from tests.api.sending import report, send
 from tests.api.test_cases import TEAM, Service
-from tests.builders import STAFF
+from tests.api.test_roles import NOT_WALKED, QUERIES, ROUTES
+from tests.builders import STAFF, bearer
 
 
 @pytest.fixture
@@ -151,36 +157,65 @@ def test_the_page_tells_progress_and_keeps_the_code_out_of_addresses(service: Se
     assert sent["query_code"] not in good.text
 
 
-def test_no_public_answer_holds_a_name_a_number_or_an_exact_point(service: Service) -> None:
-    names = ("李雷", "10000000001", "垃圾堆在小区门口")
-    point = {"lon": INSIDE[0] + 0.00001234, "lat": INSIDE[1] + 0.00004321}
-    exact = tuple(repr(degrees)[:10] for degrees in point.values())  # to a metre
-    for _ in range(6):
-        sent = send(service.client, report(**point))
-    case = service.post("/cases", {"report_id": sent["id"], "file": True}, who="operator").json()
-    service.step(case, "grid_manager", action="take", duty="快速处置")
-    paths = [
-        "/public/counts", "/public/busy-squares", "/public/bulletin?month=2026-03", "/reports", f"/reports/{sent['id']}", "/cases", "/cases?state=all",
-        f"/cases/{case['serial']}", "/cases/lights", "/grids", "/grids/310112001001001", "/areas/310112001", "/units",
-        f"/units/{TEAM}", "/event-types",
-    ]  # fmt: skip
+def written(lon: float, lat: float) -> list[str]:
+    """A point as answers may write it: in degrees, to a metre, and packed for a map, in microdegrees."""
+    degrees = [f"{each:.6f}"[:-1] for each in (lon, lat)]
+    return [*degrees, f"{round(lon * 1e6)},{round(lat * 1e6)}"]
 
-    answers = {path: service.get(path) for path in paths}
-    answers["progress"] = progress(service.client, case["serial"], sent["query_code"])
-    for page in (
-        "/", "/grids/310112001001001", "/areas/310112001", "/maps/grids/310112001001001/sheet", "/public",
-        "/maps/busy-squares/sheet", "/maps/heat/sheet",
-    ):  # fmt: skip
-        answers[page] = service.client.get(page, headers={"accept": "text/html"})
-    answers["asked"] = service.client.post("/public", data={"number": sent["id"], "code": sent["query_code"]})
 
-    assert {path: answer.status_code for path, answer in answers.items() if answer.status_code != 200} == {}
-    leaks = [
-        (path, private)
-        for path, answer in answers.items()
-        for private in (*names, "user:", *exact)
-        if private in answer.text
+def public_paths(there: dict[str, str]) -> list[str]:
+    """Every address that everybody may look at, with some of its ways to be asked."""
+    asked = [
+        (path, QUERIES.get(path, {}))
+        for (method, path), permission in ROUTES.items()
+        if method == "GET" and permission is Permission.SEE_PUBLIC and (method, path) not in NOT_WALKED
     ]
-    assert leaks == []
+    asked += [
+        ("/api/v1/cases", {"state": "all"}),
+        ("/maps/heat/sheet", {"event_type": "E0102"}),
+        ("/maps/district/sheet", {"show": "cases"}),
+        ("/maps/district/sheet", {"show": "reports"}),
+        ("/api/v1/units/{unit}", {}),
+    ]
+    return [
+        f"{path.format(**there | ({'code': there['town']} if 'areas' in path else {}))}?{urlencode(query)}"
+        for path, query in asked
+        if path != "/api/v1/units/{code}"
+    ]
+
+
+def test_no_public_answer_holds_a_name_a_number_or_the_point_of_a_report(service: Service, session: Session) -> None:
+    names = ("李雷", "10000000001", "垃圾堆在小区门口")
+    piled, lone = (121.40073234, 31.10247321), (121.40251234, 31.10061234)
+    answers = {}
+    for (lon, lat), grid, reports in ((piled, "310112001001001", 6), (lone, "310112001003003", 4)):
+        for _ in range(reports):
+            sent = send(service.client, report(lon=lon, lat=lat))
+        case = service.post("/cases", {"report_id": sent["id"], "file": True}, who="operator").json()
+        service.step(case, "grid_manager", action="take", duty="快速处置")
+        there = {"report_id": sent["id"], "case": case["serial"], "code": grid, "town": "310112001", "unit": TEAM}
+        for path in public_paths(there):
+            answers[path] = service.client.get(path, headers={"accept": "text/html"})
+        answers[f"progress {grid}"] = progress(service.client, case["serial"], sent["query_code"])
+        asked = {"number": sent["id"], "code": sent["query_code"]}
+        answers[f"page {grid}"] = service.client.post("/public", data=asked)
+    square = session.scalars(sa.select(Report.public_geom).where(Report.id == uuid.UUID(sent["id"]))).one()
+    private = [*names, "user:", *written(*piled), *written(*lone), *written(to_shape(square).x, to_shape(square).y)]
+
+    refused = {path: answer.status_code for path, answer in answers.items() if answer.status_code != 200}
+    assert refused == {}
+    assert [(path, each) for path, answer in answers.items() for each in private if each in answer.text] == []
     staff = service.client.get(f"/api/v1/reports/{sent['id']}", headers=STAFF).text
-    assert all(private in staff for private in (*names, *exact))
+    sheet = service.client.get("/maps/grids/310112001003003/sheet", headers=STAFF).text
+    assert all(each in staff for each in (*names, *written(*lone)[:2]))
+    assert written(*lone)[2] in sheet
+
+
+def test_the_public_heat_map_shows_squares_of_five_and_nothing_of_four(service: Service) -> None:
+    shown = []
+    for _ in range(5):
+        send(service.client)
+        sheets = [service.client.get("/maps/heat/sheet", headers=headers).text for headers in ({}, bearer("planner"))]
+        shown.append([("没有上报 No reports" in sheet, "少于5件的不计" in sheet) for sheet in sheets])
+
+    assert shown == [[(True, True), (False, False)]] * 4 + [[(False, True), (False, False)]]

@@ -198,6 +198,6 @@ def test_filters_keep_what_they_name(client: TestClient, query: dict[str, str], 
     send(client, report(lat=31.1004, event_type="E0301"))
     send(client, report(lon=121.5, lat=31.2))
 
-    found = client.get("/api/v1/reports", params=query).json()["features"]
+    found = client.get("/api/v1/reports", params=query, headers=STAFF).json()["features"]
 
     assert len(found) == count

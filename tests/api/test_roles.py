@@ -3,6 +3,7 @@
 import io
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from api.deps import SESSION_COOKIE, asked_permission
 from gis_grid.cases import accept_report
 from gis_grid.informants import new_key
 from gis_grid.installation import Installation
+from gis_grid.joint_operations import JointCase, JointOperation
 from gis_grid.permissions import EVERYWHERE, Grant, Permission, Role, Scope, ScopeKind
 from gis_grid.situations import SituationKind, start_situation
 from gis_grid.tenures import NewTenure, appoint
@@ -48,6 +50,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/grids/{code}"): P.SEE_PUBLIC,
     ("GET", "/healthz"): P.SEE_PUBLIC,
     ("GET", "/hotline"): P.ACCEPT,
+    ("GET", "/joint-operations"): P.SEE_REPORT_DETAILS,
     ("GET", "/maps/areas/{code}/sheet"): P.SEE_PUBLIC,
     ("GET", "/maps/assessment"): P.SEE_ASSESSMENT,
     ("GET", "/maps/assessment/sheet"): P.SEE_ASSESSMENT,
@@ -64,7 +67,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/public"): P.SEE_PUBLIC,
     ("GET", "/patrol"): P.SEND_TRACK,
     ("GET", "/report"): P.SEE_PUBLIC,
+    ("GET", "/rewards"): P.SETTLE_REWARD,
     ("GET", "/sign-in"): P.SEE_PUBLIC,
+    ("GET", "/situations"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
     ("GET", "/api/v1/accountability/proposals"): P.REFER,
@@ -122,6 +127,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/api/v1/exchange/{peer}/messages"): P.ACCEPT,
     ("POST", "/api/v1/hotline/calls"): P.ACCEPT,
     ("POST", "/api/v1/joint-operations"): P.DISPATCH,
+    ("POST", "/api/v1/joint-operations/{operation_id}/cancel"): P.DISPATCH,
     ("POST", "/api/v1/public/progress"): P.SEE_PUBLIC,
     ("POST", "/api/v1/notices/{notice_id}/read"): P.SEE_REPORT_DETAILS,
     ("POST", "/api/v1/reports"): P.SEND_REPORT,
@@ -173,6 +179,7 @@ ALLOWED: dict[Permission, set[Role]] = {
 LISTS = {
     ("GET", "/cases/waiting"),
     ("GET", "/hotline"),
+    ("GET", "/joint-operations"),
     ("GET", "/api/v1/cases/waiting"),
     ("GET", "/api/v1/cases/duplicates"),
     ("GET", "/api/v1/joint-operations"),
@@ -198,6 +205,7 @@ LISTS = {
     ("GET", "/api/v1/accountability/referrals"),
     ("POST", "/api/v1/accountability/referrals"),
     ("GET", "/api/v1/rewards"),
+    ("GET", "/rewards"),
 }
 # For those whose role counts everywhere: what lies in no grid, and what other systems send for the whole district.
 WHOLE = ("/staff/unplaced", "/api/v1/exchange/")
@@ -265,13 +273,17 @@ def there(client: TestClient, session: Session, installation: Installation) -> d
     stored = client.get(f"/api/v1/reports/{sent['id']}", headers=STAFF).json()["properties"]["photos"][0]
     case = accept_report(session, uuid.UUID(sent["id"]), by=BY, now=NOW)
     drill = start_situation(session, SituationKind.DRILL, "x", COMMUNITY, reason="x", by=BY, now=NOW)
+    words = {"title": "x", "reason": "x", "planned_by": "x"}
+    operation = JointOperation(**words, planned_at=NOW, starts_at=NOW + timedelta(days=1))
+    operation.cases = [JointCase(case_id=case.id)]
+    session.add(operation)
     session.commit()
     return {
         "report_id": sent["id"],
         "sha256": stored["sha256"],
         "code": GRID,
         "case": case.name,
-        "operation_id": "1",
+        "operation_id": str(operation.id),
         "notice_id": "1",
         "peer": "110",
         "year": "2026",
@@ -305,6 +317,7 @@ def call(client: TestClient, method: str, path: str, there: dict[str, str], head
                 "starts_at": "2026-03-03T00:00Z",
             }
         },
+        "/api/v1/joint-operations/{operation_id}/cancel": {"json": {"reason": "x"}},
         "/api/v1/rewards/{case}/informant": {"json": {"reason": "x"}},
         "/api/v1/rewards/{case}/steps": {"json": {"step": "granted", "reason": "x"}},
         "/api/v1/situations": {"json": {"kind": "drill", "name": "x", "area": COMMUNITY, "reason": "x"}},
@@ -407,15 +420,19 @@ def test_who_answers_for_a_grid_is_named_to_who_may_see_contacts_there(
     assert named == {"within": {role in ALLOWED[P.SEE_CONTACTS]}, "outside": {False}}
 
 
-def test_a_box_finds_no_exact_points_for_a_role_that_sees_only_some(
+def test_a_role_that_sees_only_some_points_asks_by_box_only_where_it_does(
     client: TestClient, session: Session, there: dict[str, str]
 ) -> None:
-    add_signed_in(session, "elsewhere", [Grant(Role.OPERATOR, ELSEWHERE[0])])
+    add_signed_in(session, "operator", [Grant(Role.OPERATOR, HERE[1])])
     box = {"bbox": "121.40049,31.10219,121.40051,31.10221"}
 
-    found = client.get("/api/v1/reports", params=box, headers=bearer("elsewhere")).json()["features"]
+    answers = [
+        client.get("/api/v1/reports", params=box | asked, headers=bearer("operator"))
+        for asked in ({}, {"town": TOWN}, {"town": COMMUNITY})
+    ]
 
-    assert found == []
+    assert [answer.status_code for answer in answers] == [403, 403, 200]
+    assert [feature["id"] for feature in answers[2].json()["features"]] == [there["report_id"]]
 
 
 def test_a_town_may_not_take_a_report_out_of_anothers_ground(

@@ -17,6 +17,7 @@ from gis_grid.geo.datum import LonLat
 from gis_grid.layer_changes import CannotBeActivated, GridLineage, LayerChange, activate_layer, preview_layer
 from gis_grid.locating import locate
 from gis_grid.reports import PastPlacement, Report, place_by_hand
+from gis_grid.situations import SituationKind, start_situation
 from gis_grid.tenures import NewTenure, appoint, manager_of
 from gis_grid.territory import GridLayer, layer_in_force, load_layer
 from tests.builders import BY, NOW, areas_of, squares
@@ -71,6 +72,18 @@ def test_the_preview_counts_what_would_lie_elsewhere_and_stores_nothing(desk: De
         {"old_code": FIRST, "new_code": SECOND, "reports": 2, "replaced": 1},
     ]  # fmt: skip
     assert desk.session.scalar(sa.select(sa.func.count()).select_from(GridLayer)) == 1
+
+
+def test_reports_of_drills_are_not_counted_among_those_that_move_and_their_cases_are_told_apart(desk: Desk) -> None:
+    drill = start_situation(desk.session, SituationKind.DRILL, "防汛演练", "310112", reason="x", by=BY, now=NOW)
+    practised, real = desk.filed(drill_id=drill.id), desk.filed()
+
+    changed = preview_layer(desk.session, moved_codes(), effective_at=NOW, snap_m=50.0)
+    activate(desk, store(desk.session, moved_codes()))
+
+    assert (changed.reports, changed.replaced, changed.moves["reports"].tolist()) == (1, 1, [1])
+    assert changed.cases[["case", "is_drill"]].to_numpy().tolist() == [[practised.serial, True], [real.serial, False]]
+    assert [practised.grid_code, real.grid_code] == [SECOND, SECOND]
 
 
 def test_activation_places_anew_what_was_observed_since_and_keeps_the_old_placement(desk: Desk) -> None:

@@ -132,7 +132,7 @@ COUNTED: dict[str, Callable[[Session], Any]] = {
     "silent grids": lambda session: count_by_grid(session, ReportFilter(since=SINCE, until=LATER)),
     "lights by grid": lambda session: lights_by_grid(session, now=LATER),
     "public counts": lambda session: public_counts(session, since=SINCE),
-    "busy squares": lambda session: busy_squares(session, since=SINCE),
+    "busy squares": lambda session: busy_squares(session, ReportFilter(since=SINCE)),
     "reports by whom they come from": lambda session: count_by_sender(session, ReportFilter()),
     "bulletin": lambda session: len(red_cases(session, MARCH, now=LATER).runs),
     "public bulletin": lambda session: reds_by_unit(red_cases(session, MARCH, now=LATER).runs),

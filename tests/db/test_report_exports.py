@@ -15,9 +15,9 @@ from gis_grid.reports import ReportFilter
 from tests.db.report_rows import GOOD, SHANGHAI, load, row, write_csv
 
 
-def export(installation: Installation, path: Path, **which: Any) -> int:
+def export(installation: Installation, path: Path, *, is_public: bool = True, **which: Any) -> int:
     with installation.sessions() as session:
-        return export_reports(session, path, ReportFilter(**which), zone=SHANGHAI)
+        return export_reports(session, path, ReportFilter(**which), is_public=is_public, zone=SHANGHAI)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_public_export_has_no_text_no_contact_and_no_exact_point(three: Instal
     assert count == len(rows) == 3
     assert [each["received_at"] for each in rows] == [f"2011-07-0{day}T00:00:00+08:00" for day in (3, 2, 1)]
     assert not {"text", "reporter_name", "reporter_phone", "sent_lon"} & set(rows[0])
-    assert (rows[2]["lon"], rows[2]["lat"]) != (GOOD["x"], GOOD["y"])
+    assert {(each["lon"], each["lat"]) for each in rows} == {("", "")}
     assert (rows[2]["grid_code"], rows[2]["community"], rows[2]["town"]) == ("310112001001001", "社区1", "江川路街道")
 
 
@@ -88,6 +88,24 @@ def test_map_formats_hold_the_same_reports(three: Installation, tmp_path: Path, 
     assert frame["text"].tolist() == ["three", "=1+1", "one"]
     assert frame.crs.to_epsg() == 4326 or frame.crs.to_string() == "OGC:CRS84"
     assert (frame.geometry.x.iloc[2], frame.geometry.y.iloc[2]) == (121.4005, 31.1022)
+
+
+@pytest.mark.parametrize("name", ["out.geojson", "out.gpkg", "out.parquet"])
+def test_a_public_export_tells_the_square_of_five_reports_and_not_of_four(
+    installation: Installation, tmp_path: Path, name: str
+) -> None:
+    five, four = [row(no=str(n)) for n in range(5)], [row(no=str(n), x="121.4025", y="31.1004") for n in range(5, 9)]
+    load(installation, write_csv(tmp_path / "calls.csv", *five, *four))
+    path = tmp_path / name
+    export(installation, path)
+
+    frame = gpd.read_parquet(path) if name.endswith("parquet") else gpd.read_file(path)
+    told = frame.set_index("grid_code").geometry
+
+    assert told.loc["310112001003003"].isna().tolist() == [True] * 4
+    assert {(round(point.x, 6), round(point.y, 6)) for point in told.loc["310112001001001"]} == {
+        (121.400845, 31.102206)
+    }
 
 
 def test_geojson_exports_have_no_crs_and_each_feature_its_id(three: Installation, tmp_path: Path) -> None:

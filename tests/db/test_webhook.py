@@ -1,7 +1,9 @@
 """Acts of supervision reach a webhook once committed, whatever it does meanwhile, and no other host ever."""
 
+import ipaddress
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -14,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from gis_grid.cases import log_of
 from gis_grid.database import TELLS_WEBHOOK, sessions
 from gis_grid.exchange import ExchangeMessage
+from gis_grid.exchange_fetching import NoAnswer, fetch
 from gis_grid.exchange_peers import Peer, Webhook
 from gis_grid.exchange_receiving import Place
 from gis_grid.exchange_sending import send_next
@@ -45,8 +48,9 @@ def hook(peer: LoopbackPeer) -> Iterator[Webhook]:
         yield by_name(settings)
 
 
-def by_name(peer: Peer) -> Webhook:
-    return Webhook(url=peer.url.replace("127.0.0.1", "localhost"), key=KEY)  # type: ignore[arg-type]
+def by_name(peer: Peer, *, networks: Sequence[str] = ("127.0.0.0/8", "::1")) -> Webhook:
+    url = peer.url.replace("127.0.0.1", "localhost")
+    return Webhook(url=url, key=KEY, networks=networks)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -199,6 +203,67 @@ def test_a_webhook_that_answers_byte_by_byte_is_cut_off(desk: Desk, peer: Loopba
 
     assert message is not None
     assert (message.state, message.tries) == ("pending", 1)
+
+
+def test_a_name_of_this_machine_is_not_sent_to_unless_the_setting_lists_it(
+    desk: Desk, peer: LoopbackPeer, hook: Webhook
+) -> None:
+    late(desk)
+    unlisted = hook.model_copy(update={"networks": (ipaddress.ip_network("10.0.0.0/8"),)})
+
+    send_all(desk.session, unlisted)
+    waiting = {(one.state, "an address that is not public" in (one.error or "")) for one in messages(desk.session)}
+    before = list(peer.arrivals)
+    send_all(desk.session, hook)
+
+    assert (waiting, before) == ({("pending", True)}, [])
+    assert len(peer.arrivals) == 8
+
+
+def test_the_connection_goes_to_the_address_that_was_checked(
+    desk: Desk, peer: LoopbackPeer, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+
+    def answer_once(host: str, port: int, *args: object, **more: object) -> list[tuple[object, ...]]:
+        if host != "127.0.0.1":
+            looked_up.append(host)
+        address = "127.0.0.1" if len(looked_up) == 1 else "10.9.9.9"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    late(desk)
+    monkeypatch.setattr(socket, "getaddrinfo", answer_once)
+    sent = send_next(desk.session, "webhook", hook, place=PLACE, now=LATER, timeout_s=0.5)
+
+    assert sent is not None
+    assert (sent.state, looked_up, len(peer.arrivals)) == ("received", ["localhost"], 1)
+
+
+NOT_PUBLIC = (
+    "10.1.2.3 172.16.0.1 192.168.1.1 127.0.0.1 0.0.0.0 169.254.169.254 100.64.0.1 224.0.0.1 "
+    "::1 :: fd00::1 fe80::1%eth0 ::ffff:10.0.0.1 64:ff9b::a00:1 ff0e::1"
+)
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC.split())
+def test_a_name_that_stands_for_no_public_address_too_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(socket.AF_INET6 if ":" in one else socket.AF_INET, 1, 6, "", (one, 443)) for one in ("8.8.8.8", address)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: rows)
+    hook = Webhook(url="https://hooks.example/", key=KEY)  # type: ignore[arg-type]
+
+    with pytest.raises(NoAnswer, match=r"hooks\.example is .*: an address that is not public"):
+        fetch(hook, "POST", "", b"{}", now=NOW, timeout_s=0.1)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "10.20.0.7", "::ffff:10.20.0.7"])
+def test_a_name_may_stand_for_public_addresses_and_listed_ones(address: str) -> None:
+    settings = Settings(
+        webhook={"url": "https://hooks.example/", "key": KEY, "networks": ["10.20.0.7"]},
+        webhook_hosts=("hooks.example",),
+    )
+
+    assert settings.webhook is not None
+    assert settings.webhook.may_be_at(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(

@@ -85,12 +85,14 @@ const townOnly = (code) => {
   note("location-note", t("只知道街镇：位置记为存疑，由居村核实。"), true);
 };
 
-/* ---- likely the same ---- */
+/* ---- likely the same; what is only practised is never the same as what is real ---- */
+
+const drill = () => Number(form.elements.drill?.value) || null;
 
 const askLikely = async () => {
   asking?.abort();
   const {place} = picker, event_type = form.elements.event_type.value;
-  if (!place || !event_type) {
+  if (!place || !event_type || drill()) {
     showLikely([]);
     return;
   }
@@ -143,6 +145,7 @@ const bodyOf = () => {
     urgency: elements.urgent.checked ? "urgent" : "normal",
     is_police: elements.is_police.checked,
     alarm: elements.alarm.value,
+    ...(drill() ? {drill: drill()} : {}),
     ...(same && same !== "none" ? {same_as: same} : {}),
     ...(same === "none" ? {is_other: true} : {}),
   };
@@ -183,14 +186,15 @@ const askAgain = async () => {
 
 const showSaved = (answer) => {
   const one = answer.case, box = byId("saved");
-  const lines = [];
+  const lines = answer.is_drill ? [make("p", {}, make("span", {className: "tag drill", text: t("演练")}))] : [];
   if (one) {
     const name = String(one.serial ?? one.id);
     const isMerged = one.stage === "merged";
     const [before, after] = (isMerged ? t("已并入同一件：{serial}") : t("已立案，流水号 {serial}")).split("{serial}");
     const shown = isMerged ? one.merged_into ?? name : name;
     lines.push(make("p", {className: "post"}, before, make("a", {className: "code", text: shown, href: `/cases/${shown}`}), after));
-  } else if (answer.desk === "110") lines.push(make("p", {className: "post", text: t("按规定转110，请立即转接。")}));
+  } else if (answer.desk === "110" && answer.is_drill) lines.push(make("p", {className: "post", text: t("按规定应转110；这是演练，不要转接。")}));
+  else if (answer.desk === "110") lines.push(make("p", {className: "post", text: t("按规定转110，请立即转接。")}));
   else lines.push(make("p", {className: "post", text: t("已记下，位置待人工归格。")}));
   const where = found?.grid_code ? whoseLines(found) : [];
   box.replaceChildren(...lines, ...where);
@@ -200,10 +204,11 @@ const showSaved = (answer) => {
 };
 
 const startAnew = () => {
-  const {number} = form.elements, called = number.value;
+  const {number, drill: practised} = form.elements, called = number.value, practises = practised?.value;
   callId = newId();
   form.reset();
   number.value = called;
+  if (practised) practised.value = practises;
   offerTypes("");
   picker.clear();
   whose.ask(null);
@@ -220,6 +225,7 @@ form.elements.class.addEventListener("change", () => {
   askLikely();
 });
 form.elements.event_type.addEventListener("change", askLikely);
+form.elements.drill?.addEventListener("change", askLikely);
 form.elements.town.addEventListener("change", ({target}) => (!picker.place || picker.place.accuracy_m) && townOnly(target.value));
 byId("find").addEventListener("input", ({target}) => goTo(target.value));
 byId("find").addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
