@@ -67,6 +67,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/sign-in"): P.SEE_PUBLIC,
     ("GET", "/staff"): P.SEE_PUBLIC,
     ("GET", "/staff/unplaced"): P.PLACE_REPORT,
+    ("GET", "/worker.js"): P.SEE_PUBLIC,
     ("GET", "/api/v1/accountability/proposals"): P.REFER,
     ("GET", "/api/v1/accountability/referrals"): P.REFER,
     ("GET", "/api/v1/areas/{code}"): P.SEE_PUBLIC,
