@@ -37,7 +37,6 @@ def install(app: "FastAPI") -> None:
     from api.pages.static_files import serve_static  # noqa: PLC0415
 
     app.state.error_page = faults.error_page
-    app.state.sheets = sheets.Drawn()
     ground, cases = (territory, report, public, sheets, blind_spots), (case_board, case_page, hotline, patrol, offline)
     supervision = (notices, bulletin, assessment, assessment_map, evaluations, accountability)
     for module in (*ground, *cases, *supervision, sign_in, staff):

@@ -15,6 +15,7 @@ from api.app import create_app
 from api.serving import Server
 from gis_grid.installation import Installation
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
+from tests.applications import application
 from tests.browsers import PHONE
 from tests.builders import add_signed_in
 from tests.pages.walks import TOWN, Walk, add_team, sign_in
@@ -27,7 +28,7 @@ def template(furnished: str) -> str:
 
 @pytest.fixture
 def client(installation: Installation, clock: Callable[[], Any]) -> Iterator[TestClient]:
-    with TestClient(create_app(installation, clock=clock), raise_server_exceptions=False) as client:
+    with TestClient(application(installation, clock), raise_server_exceptions=False) as client:
         client.headers |= {"accept": "text/html", "origin": "http://testserver"}
         yield client
 
