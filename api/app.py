@@ -11,6 +11,7 @@ from api import errors, pages
 from api.admission import AT_ONCE, admitted
 from api.case_stream import CaseStream
 from api.limits import Limits
+from api.pages.sheets import Drawn
 from api.proxies import TrustedProxies
 from api.routers import (
     accountability,
@@ -62,15 +63,6 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         redoc_url=None,
         dependencies=[Depends(admitted, scope="function")],
     )
-    app.state.installation = installation
-    app.state.clock = clock
-    app.state.places = asyncio.Semaphore(AT_ONCE)
-    app.state.blind_spots = Found()
-    app.state.outline = tracks.Outline()
-    app.state.public_bulletins = openness.Bulletins()
-    app.state.seen_again = {}
-    app.state.kept_counts = KeptCounts(installation.city)
-    app.state.case_stream = CaseStream(installation.engine)
     for module in (
         locate,
         reports,
@@ -103,4 +95,19 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
     app.add_middleware(GZipMiddleware, minimum_size=2048)
     app.add_middleware(Limits)
     app.add_middleware(TrustedProxies, trusted=installation.settings.trusted_proxies)
+    take_up(app, installation, clock=clock)
     return app
+
+
+def take_up(app: FastAPI, installation: Installation, *, clock: Callable[[], datetime]) -> None:
+    """Have the application work for an installation, with nothing kept of another."""
+    app.state.installation = installation
+    app.state.clock = clock
+    app.state.places = asyncio.Semaphore(AT_ONCE)
+    app.state.blind_spots = Found()
+    app.state.outline = tracks.Outline()
+    app.state.public_bulletins = openness.Bulletins()
+    app.state.seen_again = {}
+    app.state.kept_counts = KeptCounts(installation.city)
+    app.state.case_stream = CaseStream(installation.engine)
+    app.state.sheets = Drawn()

@@ -55,25 +55,29 @@ def cluster() -> Iterator[EmbeddedPostgis]:
 
 
 @pytest.fixture(scope="session")
-def template(cluster: EmbeddedPostgis) -> str:
+def migrated(cluster: EmbeddedPostgis) -> str:
     """A migrated database to copy, with nothing in it but the event types."""
-    cluster.ensure_database("template_gis_grid")
-    owner = connect(cluster.url("template_gis_grid"), role=None)
+    cluster.ensure_database("template_migrated")
+    owner = connect(cluster.url("template_migrated"), role=None)
     migrate(owner)
     with sessions(owner).begin() as session:
         load_event_types(session, load_city().event_types)
     owner.dispose()
-    return "template_gis_grid"
+    return "template_migrated"
 
 
 @pytest.fixture(scope="session")
-def furnished(cluster: EmbeddedPostgis) -> str:
+def template(migrated: str) -> str:
+    """The database that each test gets a copy of."""
+    return migrated
+
+
+@pytest.fixture(scope="session")
+def furnished(cluster: EmbeddedPostgis, migrated: str) -> str:
     """A database to copy with nine squares and Minhang's rules; a module of tests takes it as its `template`."""
-    cluster.ensure_database("template_furnished")
+    cluster.create_database_from(migrated, "template_furnished")
     owner = connect(cluster.url("template_furnished"), role=None)
-    migrate(owner)
     with sessions(owner)() as session:
-        load_event_types(session, load_city().event_types)
         load_squares(session)
         load_city_rules(session)
     owner.dispose()

@@ -10,7 +10,6 @@ def install(app: "FastAPI") -> None:
     """Serve the pages and what they need."""
     # Here, so that the command line can draw the maps of `drawing` without loading every page.
     from fastapi import Depends  # noqa: PLC0415
-    from fastapi.staticfiles import StaticFiles  # noqa: PLC0415
 
     from api.pages import (  # noqa: PLC0415
         accountability,
@@ -26,6 +25,7 @@ def install(app: "FastAPI") -> None:
         hotline,
         joint_operations,
         notices,
+        offline,
         patrol,
         public,
         report,
@@ -36,17 +36,14 @@ def install(app: "FastAPI") -> None:
         staff,
         territory,
     )
-    from api.pages.rendering import STATIC, SafeHeaders  # noqa: PLC0415
-    from maps.assets import VENDOR  # noqa: PLC0415
+    from api.pages.rendering import SafeHeaders  # noqa: PLC0415
+    from api.pages.static_files import serve_static  # noqa: PLC0415
 
     app.state.error_page = faults.error_page
-    app.state.sheets = sheets.Drawn()
     ground = (territory, report, public, sheets, blind_spots, situations)
-    cases = (case_board, case_page, hotline, patrol, joint_operations)
+    cases = (case_board, case_page, hotline, patrol, offline, joint_operations)
     supervision = (notices, bulletin, assessment, assessment_map, evaluations, accountability, rewards)
     for module in (*ground, *cases, *supervision, sign_in, staff):
         app.include_router(module.router, include_in_schema=False, dependencies=[Depends(banners.with_situations)])
-    # check_dir: whoever has not fetched the browser assets yet still gets an answer, and /healthz says it.
-    app.mount("/static/vendor", StaticFiles(directory=VENDOR, check_dir=False))
-    app.mount("/static", StaticFiles(directory=STATIC))
+    serve_static(app)
     app.add_middleware(SafeHeaders)

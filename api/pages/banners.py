@@ -24,7 +24,7 @@ class Banner(NamedTuple):
 
 def with_situations(request: Request, installation: TheInstallation, now: Now) -> None:
     """Give a page's request the situations that are on, in a session of its own, closed again."""
-    if request.url.path.endswith("/sheet"):
+    if request.url.path.endswith(("/sheet", ".js")):
         return
     with installation.sessions.begin() as session:
         found = situations(session, at=now)

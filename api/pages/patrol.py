@@ -1,10 +1,12 @@
 """The page that an outing is recorded on, made for a phone."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import shapely
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
 
 from api.deps import InSession, Json, Now, TheCity, TheInstallation, needs
 from api.pages.language import Language, language_of
@@ -13,6 +15,7 @@ from api.pages.words import DUTIES, SHIFTS, TEAMS
 from gis_grid.blocks import blocks_frame
 from gis_grid.geo.sight import MAX_GAP_S, MAX_SPEED_MPS, MAX_STEP_M
 from gis_grid.geo.track_chunks import MAX_ACCURACY_M
+from gis_grid.installation import Installation
 from gis_grid.intake import district_bounds
 from gis_grid.own_teams import NextShift, OwnTeam, own_teams
 from gis_grid.permissions import Caller, Permission
@@ -33,9 +36,10 @@ def patrol_page(
     wanted = {place.code for team in teams for place in team.places if place.level == GroundKind.BLOCK}
     blocks = blocks_frame(session, at=now)
     blocks = blocks[blocks["block_code"].isin(wanted)]
-    setup = {
+    values = nobodys_values(session, installation, now=now)
+    values["login"] = caller.who.partition(":")[2]
+    values["setup"] |= {
         "who": caller.who,
-        "bounds": district_bounds(session, at=now),
         "teams": [_team(request, team) for team in teams],
         "blocks": [
             {
@@ -46,6 +50,17 @@ def patrol_page(
             }
             for row in blocks.itertuples()
         ],
+    }
+    return page(request, "patrol.html", caller=caller, **values)
+
+
+def nobodys_values(session: Session, installation: Installation, *, now: datetime) -> Json:
+    """What the page's template is filled with before anybody's name, team and ground."""
+    setup: Json = {
+        "who": None,
+        "bounds": district_bounds(session, at=now),
+        "teams": [],
+        "blocks": [],
         "counts": {
             "accuracy_m": MAX_ACCURACY_M,
             "gap_s": MAX_GAP_S,
@@ -54,14 +69,7 @@ def patrol_page(
             "sight_m": SIGHT_M,
         },
     }
-    return page(
-        request,
-        "patrol.html",
-        caller=caller,
-        setup=setup,
-        login=caller.who.partition(":")[2],
-        track_days=installation.settings.track_days,
-    )
+    return {"setup": setup, "login": "", "track_days": installation.settings.track_days}
 
 
 def _team(request: Request, own: OwnTeam) -> Json:

@@ -1,6 +1,5 @@
 """Pages out of templates: words, dates, and the headers that keep a browser safe."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime
 from functools import cache
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.deps import SESSION_COOKIE, View, view_of
 from api.pages import language as languages
 from api.pages.language import Language, language_of, translate
+from api.pages.static_files import static_url
 from api.pages.words import NAMES
 from gis_grid.city import City
 from gis_grid.installation import Installation
@@ -25,14 +25,13 @@ from gis_grid.supervision import count_unread
 from maps.styles import format_area
 
 HERE = Path(__file__).parent
-STATIC = HERE / "static"
 YEAR_S = 365 * 86_400
 UNREAD_SHOWN = 99
 
 # Nothing but our own files; styles set from scripts are no inline styles to a browser.
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
 # Folium writes a map's script into its page. Such a page holds no form and talks to nobody.
 SHEET_POLICY = (
@@ -147,13 +146,6 @@ def _environment(language: Language) -> Environment:
     return environment
 
 
-@cache
-def static_url(name: str) -> str:
-    """Address of one of our own files, with a mark that changes when the file does."""
-    mark = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
-    return f"/static/{name}?v={mark}"
-
-
 class SafeHeaders:
     """ASGI middleware: headers that every answer carries, pages, files and JSON alike."""
 
@@ -176,7 +168,7 @@ class SafeHeaders:
                 for name, value in self.HEADERS.items():
                     headers.setdefault(name, value)
                 if scope["path"].startswith("/static/"):
-                    # Asked again each time, answered by a 304: modules import each other without a mark of change.
+                    # Asked again each time, answered by a 304: a file may be replaced while the service runs.
                     headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 

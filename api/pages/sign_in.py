@@ -1,6 +1,7 @@
 """Signing in and out in a browser."""
 
 import math
+import secrets
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -18,6 +19,8 @@ from gis_grid.rate_limits import TooMany
 from gis_grid.sign_in import LASTS, SessionKind, WrongPassword, sign_out
 
 router = APIRouter()
+# Opens nothing; scripts may read it, to tell what they keep for this sign-in from what they kept for another.
+MARK_COOKIE = "gis_grid_sign_in"
 Field = Annotated[str, Form(max_length=1000), Plain]
 
 
@@ -65,14 +68,11 @@ def sign_in(
             answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
     answer = RedirectResponse(_local(after), 303)
+    is_secure, lasts_s = request.url.scheme == "https", int(LASTS.total_seconds())
     answer.set_cookie(
-        SESSION_COOKIE,
-        signed_in.secret,
-        max_age=int(LASTS.total_seconds()),
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
+        SESSION_COOKIE, signed_in.secret, max_age=lasts_s, httponly=True, samesite="lax", secure=is_secure
     )
+    answer.set_cookie(MARK_COOKIE, secrets.token_hex(8), max_age=lasts_s, samesite="lax", secure=is_secure)
     return answer
 
 
@@ -93,6 +93,7 @@ def leave(caller: Anyone, session: InSession, now: Now) -> Response:
     sign_out(session, caller.session_id, now=now)
     answer = RedirectResponse("/", 303)
     answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax")
+    answer.delete_cookie(MARK_COOKIE, samesite="lax")
     return answer
 
 

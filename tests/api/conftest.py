@@ -4,8 +4,8 @@ from datetime import datetime
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import create_app
 from gis_grid.installation import Installation
+from tests.applications import application
 
 
 @pytest.fixture(scope="session")
@@ -15,5 +15,5 @@ def template(furnished: str) -> str:
 
 @pytest.fixture
 def client(installation: Installation, clock: Callable[[], datetime]) -> Iterator[TestClient]:
-    with TestClient(create_app(installation, clock=clock), raise_server_exceptions=False) as client:
+    with TestClient(application(installation, clock), raise_server_exceptions=False) as client:
         yield client

@@ -9,12 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from api.app import create_app
 from gis_grid.accounts import add_key
 from gis_grid.case_deciding import ACTIONS
 from gis_grid.installation import Installation
 from gis_grid.permissions import POWERS, Grant, Permission, Role, Scope, ScopeKind
 from tests.api.sending import CALL, INSIDE, report, send
+from tests.applications import application
 from tests.builders import BY, NOW, add_signed_in, bearer
 from tests.case_builders import jpeg
 
@@ -29,7 +29,7 @@ class Service:
         for role in Role:
             add_signed_in(session, role.value, [Grant(role)])
         self.now: datetime = NOW
-        self.client = TestClient(create_app(installation, clock=lambda: self.now), raise_server_exceptions=False)
+        self.client = TestClient(application(installation, lambda: self.now), raise_server_exceptions=False)
 
     def get(self, path: str, *, who: str | None = None, **params: Any) -> Any:
         return self.client.get(f"/api/v1{path}", params=params or None, headers=bearer(who) if who else {})

@@ -3,6 +3,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from geoalchemy2 import alembic_helpers
 
+from gis_grid import spot_cases  # noqa: F401 - its table is in Base.metadata
 from gis_grid.database import Base, connect
 from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.migrating import migrate, migrate_down

@@ -9,11 +9,16 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, BrowserContext, Page
+from sqlalchemy.orm import Session
 
 from api.app import create_app
 from api.serving import Server
 from gis_grid.installation import Installation
+from gis_grid.permissions import Grant, Role, Scope, ScopeKind
+from tests.applications import application
 from tests.browsers import PHONE
+from tests.builders import add_signed_in
+from tests.pages.walks import TOWN, Walk, add_team, sign_in
 
 
 @pytest.fixture(scope="session")
@@ -23,21 +28,46 @@ def template(furnished: str) -> str:
 
 @pytest.fixture
 def client(installation: Installation, clock: Callable[[], Any]) -> Iterator[TestClient]:
-    with TestClient(create_app(installation, clock=clock), raise_server_exceptions=False) as client:
+    with TestClient(application(installation, clock), raise_server_exceptions=False) as client:
         client.headers |= {"accept": "text/html", "origin": "http://testserver"}
         yield client
 
 
+class Service:
+    """The service on a port of its own, with the real clock, as a browser has; it can be stopped and come back."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def start(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        app = create_app(self.installation)
+        self.server = Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+
 @pytest.fixture
-def site(installation: Installation) -> Iterator[str]:
-    """The service on a port of its own, with the real clock, as a browser has."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(create_app(installation), log_level="error", ws="none", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield f"http://localhost:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+def service(installation: Installation) -> Iterator[Service]:
+    service = Service(installation)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def site(service: Service) -> str:
+    return service.url
 
 
 @dataclass
@@ -77,3 +107,18 @@ def visiting(browser: Browser, site: str) -> Callable[..., Any]:
             context.close()
 
     return visiting
+
+
+@pytest.fixture
+def walking(visiting: Any, session: Session) -> Callable[..., Any]:
+    """A patroller of the town who is signed in, on a phone that gives its location."""
+    add_team(session)
+    add_signed_in(session, "walker", [Grant(Role.PATROLLER, Scope(ScopeKind.AREA, TOWN))])
+
+    @contextmanager
+    def walking(**options: Any) -> Iterator[Walk]:
+        with visiting(**({"permissions": ["geolocation"]} | options)) as visit:
+            sign_in(visit, "cookie-of-walker")
+            yield Walk(visit)
+
+    return walking

@@ -9,11 +9,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from api.app import create_app
 from api.deps import SESSION_COOKIE
 from gis_grid.cases import Case, the_case
 from gis_grid.installation import Installation
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
+from tests.applications import application
 from tests.builders import NOW, add_signed_in
 from tests.case_builders import jpeg
 from tests.pages.test_pages import GRID, HOSTILE, token_of
@@ -37,7 +37,7 @@ def desk(installation: Installation, session: Session) -> Desk:
 @pytest.fixture
 def client(installation: Installation, desk: Desk) -> Any:
     """A browser whose clock is the desk's."""
-    with TestClient(create_app(installation, clock=lambda: desk.at), raise_server_exceptions=False) as client:
+    with TestClient(application(installation, lambda: desk.at), raise_server_exceptions=False) as client:
         client.headers |= {"accept": "text/html", "origin": "http://testserver"}
         yield client
 

@@ -1,7 +1,7 @@
 /* Sends what waits until the service acknowledges it: reports first, then their photos.
 
 Sending again is safe: a report keeps its id and its content, and the service answers 200 with the one it has. */
-import {isRefusal, isTaken, post, Sender, waitMs, whyWaiting} from "./sending.js";
+import {introduce, isRefusal, isTaken, post, Sender, waitMs, whyWaiting} from "./sending.js";
 import {t} from "./words.js";
 
 const REPORT_TIMEOUT_MS = 30000, PHOTO_TIMEOUT_MS = 180000;
@@ -23,7 +23,7 @@ export class Outbox extends Sender {
   }
 
   async sendReport(report) {
-    const reply = await post("/api/v1/reports", JSON.stringify(report.body), {"Content-Type": "application/json"}, REPORT_TIMEOUT_MS);
+    const reply = await introduce() ? await post("/api/v1/reports", JSON.stringify(report.body), {"Content-Type": "application/json"}, REPORT_TIMEOUT_MS) : null;
     if (isTaken(reply) && reply.answer.id === report.body.id) {
       Object.assign(report, {state: "received", receipt: reply.answer, why: null, fields: [], tries: 0, nextAt: 0, body: null});
     } else if (isRefusal(reply)) {

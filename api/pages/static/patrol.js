@@ -1,12 +1,13 @@
 /* The page of an outing: one's team and ground, what is being recorded, and what this phone still keeps. */
 import {GridMap} from "./grid_map.js";
+import {keepPages, setupOf} from "./offline.js";
 import {Awake, fixesOf, Recorder} from "./recorder.js";
 import {openTracks} from "./track_store.js";
 import {TrackSender} from "./track_sender.js";
 import {Trail} from "./trail.js";
-import {make, t} from "./words.js";
+import {dayAndTime, make, t} from "./words.js";
 
-const setup = JSON.parse(document.getElementById("setup").textContent);
+const setup = setupOf(JSON.parse(document.getElementById("setup").textContent));
 const byId = (id) => document.getElementById(id);
 const OWN = {color: "#0b4a6f", weight: 2.5, fillColor: "#cfe6f5", fillOpacity: 0.8};
 const TEAM_KEY = "gis-grid-team", ALONE = "gis-grid-outing", FOLLOW_ZOOM = 17;
@@ -84,7 +85,7 @@ const tallyOf = (chunks) => {
 const tell = ({outing} = recorder) => {
   const state = outing?.state ?? "none", isOpen = state === "going" || state === "paused";
   for (const [id, states] of Object.entries({begin: ["none", "ended"], pause: ["going"], resume: ["paused"], stop: ["going", "paused"]})) byId(id).hidden = !states.includes(state);
-  for (const id of ["begin", "resume", "stop", "pause"]) byId(id).disabled = !isAlone || (["begin", "resume"].includes(id) && !isLocatable());
+  for (const id of ["begin", "resume", "stop", "pause"]) byId(id).disabled = !isAlone || (["begin", "resume"].includes(id) && !(isLocatable() && setup.who));
   byId("team-choice").disabled = isOpen;
   byId("consent").hidden = isOpen;
   document.body.dataset.state = state;
@@ -131,7 +132,7 @@ const STATES = {going: t("正在记录"), paused: t("已暂停"), ended: t("已�
 const row = async (outing) => {
   const tally = tallyOf(await store.chunks(outing.id)), isOurs = outing.who === setup.who;
   const [className, label] = tally.refused.length ? ["refused", t("有未被接受的")] : outing.isDone ? ["good", t("已全部收到")] : ["wait", STATES[outing.state]];
-  const time = new Date(outing.startedAt).toLocaleString(document.documentElement.lang, {month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit"});
+  const time = dayAndTime(outing.startedAt);
   const item = make("li", {className}, make("p", {className: "line"}, make("span", {className: `state ${className}`, text: label}), make("b", {text: outing.teamName}), make("time", {text: time})));
   Object.assign(item.dataset, {id: outing.id, state: outing.state, done: Boolean(outing.isDone)});
   item.append(make("p", {className: "sub", text: t("{way}，{n}个定位点，{m}个未确认", {way: far(outing.metres), n: outing.fixes, m: tally.unsent})}));
@@ -166,6 +167,7 @@ const refusal = (outing, chunks) => {
 };
 
 const showOutings = async () => {
+  if (!setup.who) return;
   const outings = (await store.outings()).sort((one, other) => other.startedAt - one.startedAt);
   const told = outings.filter(({id, state}) => id !== recorder.outing?.id || state === "ended" || !recorder.isGoing);
   byId("outbox").hidden = !told.length;
@@ -259,6 +261,22 @@ const report = (event) => {
   sheet.showModal();
 };
 
+/* ---- without a network ---- */
+
+const tellOffline = async () => {
+  if (document.body.classList.contains("kept")) return tellOpenedOffline();
+  const isAble = await keepPages("/patrol", "/report") && setup.isKept;
+  return note("offline-note", isAble ? t("没有网络时也能打开本页。") : t("没有网络时打不开本页：那时请不要关闭它。已存下的不会丢。"));
+};
+
+const tellOpenedOffline = async () => {
+  if (setup.who) return note("offline-note", t("没有网络时打开的：照常记录，网络恢复后自动发送。巡查队、班次和范围是{time}的。", {time: dayAndTime(setup.keptAt)}));
+  byId("team").hidden = true;
+  const n = (await store.outings()).filter(({isDone}) => !isDone).length;
+  note("sending-note", t("没有网络，也没有人在这部手机上登录，不能记录。网络恢复后请登录。"));
+  if (n) byId("sending-note").append(" ", t("本机还留着{n}次没有发完的巡查：用记录时的账号登录后自动再发。", {n}));
+};
+
 /* ---- the start ---- */
 
 /* Of several tabs one records: the others wait until it is closed. Resolves once this is the one. */
@@ -285,7 +303,7 @@ const takeUp = async () => {
   for (const chunk of chunks) for (const fix of fixesOf(chunk)) trail.add(fix);
   trail.draw();
   trail.last = null;
-  const began = new Date(outing.startedAt).toLocaleString(document.documentElement.lang, {month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit"});
+  const began = dayAndTime(outing.startedAt);
   note("outing-note", outing.isInterrupted ? t("{began}开始的巡查被中断了。已记录的都在：可以继续，或者结束。", {began}) : t("{began}开始的巡查还在暂停。", {began}));
 };
 
@@ -310,7 +328,9 @@ const start = async () => {
   byId("consent").addEventListener("click", () => (byId("privacy").open = true));
   document.addEventListener("visibilitychange", comeBack);
   addEventListener("beforeunload", (event) => recorder.isGoing && event.preventDefault());
+  byId("login").textContent = setup.who?.replace(/^user:/, "") ?? "—";
   offerTeams();
+  tellOffline();
   await show();
   sender.start();
   grids.drawGrids().then(drawGround, () => {});

@@ -1,9 +1,10 @@
 /* The report page: the form, what is kept of it, and the list of what was sent. */
 import {faultsOn} from "./faults.js";
+import {keepPages} from "./offline.js";
 import {Outbox} from "./outbox.js";
 import {PlacePicker, Whose, whoseLines} from "./place.js";
 import {openStore} from "./store.js";
-import {make, newId, t} from "./words.js";
+import {dayAndTime, make, newId, t} from "./words.js";
 
 const setup = JSON.parse(document.getElementById("setup").textContent);
 const form = document.getElementById("report");
@@ -224,7 +225,7 @@ const STATES = {unsent: ["wait", t("未发送")], refused: ["refused", t("未被
 
 const row = (report, count) => {
   const [className, label] = STATES[report.state];
-  const time = new Date(report.madeAt).toLocaleString(document.documentElement.lang, {month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit"});
+  const time = dayAndTime(report.madeAt);
   const item = make("li", {className}, make("p", {className: "line"}, make("span", {className: `state ${className}`, text: label}), make("b", {text: report.title ?? ""}), make("time", {text: time})));
   item.dataset.id = report.id;
   item.dataset.state = report.state;
@@ -298,8 +299,14 @@ const start = async () => {
   byId("forget").addEventListener("click", forget);
   addEventListener("pagehide", () => saveTimer && saveNow());
   document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && saveTimer && saveNow());
+  tellOffline();
   form.dataset.ready = "true";
   await Promise.allSettled([outbox.start(), picker.drawGrids(), locateIfAllowed(draft)]);
+};
+
+const tellOffline = async () => {
+  if (document.body.classList.contains("kept")) note("offline-note", t("没有网络时打开的：写好的上报留在本机，网络恢复后自动发送。"));
+  else note("offline-note", await keepPages("/report") ? t("没有网络时也能打开本页。") : t("没有网络时打不开本页：那时请不要关闭它。已存下的不会丢。"));
 };
 
 /* Whoever has allowed it before need not tap; nobody is asked before they know what for. */

@@ -10,6 +10,33 @@ const whose = () => {
   return meta ? {"X-CSRF-Token": meta.content} : {};
 };
 
+/* A page opened without a network knows nobody: it takes the token of whoever is signed in from the page as served now. */
+let isIntroduced = !document.body.classList.contains("kept");
+
+export const servedNow = async () => {
+  const response = await fetch(location.pathname, {cache: "no-store", credentials: "same-origin"});
+  return {status: response.status, page: new DOMParser().parseFromString(await response.text(), "text/html")};
+};
+
+export const takeToken = (page) => {
+  const fresh = page.querySelector("meta[name=csrf]");
+  document.querySelector("meta[name=csrf]")?.remove();
+  if (fresh) document.head.append(document.importNode(fresh));
+};
+
+/* Whether that is done; false where no page of ours answers. */
+export const introduce = async () => {
+  if (isIntroduced) return true;
+  try {
+    const {status, page} = await servedNow();
+    if (status === 200) takeToken(page);
+    isIntroduced = status === 200;
+  } catch {
+    // no network yet
+  }
+  return isIntroduced;
+};
+
 /* {status, answer} or, where nothing of ours answered, null: no network, a timeout, a hotel's sign-in page. */
 export const post = async (url, body, headers, timeoutMs) => {
   const patience = new AbortController();

@@ -1,5 +1,5 @@
 /* Sends an outing's chunks until the service acknowledges each of them. A refused one is kept, with the reason. */
-import {isRefusal, post, Sender, waitMs, whyWaiting} from "./sending.js";
+import {isRefusal, post, Sender, servedNow, takeToken, waitMs, whyWaiting} from "./sending.js";
 import {t} from "./words.js";
 
 const AT_ONCE = 20, TIMEOUT_MS = 30000;
@@ -10,19 +10,18 @@ const bodyOf = ({track, sequence, team, epoch_s, lon, lat, accuracy_m}) => ({tra
 /* Whoever signed in again, in another window, has another session: its token is on this page as it is served now.
    null where the page has it now; else why not. */
 const renewToken = async (who) => {
-  let response, fresh;
+  let status, page;
   try {
-    response = await fetch("/patrol", {cache: "no-store", credentials: "same-origin"});
-    fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    ({status, page} = await servedNow());
   } catch {
     return whyWaiting(null);
   }
-  if (response.status === 401) return t("登录已过期，请重新登录。没有发送的轨迹留在本机，登录后自动再发。");
-  if (response.status === 403) return t("这个账号不能发送轨迹，请联系管理员。没有发送的轨迹留在本机。");
-  const token = fresh.querySelector("meta[name=csrf]"), setup = fresh.getElementById("setup");
-  if (!token || !setup) return whyWaiting({status: response.status});
+  if (status === 401) return t("登录已过期，请重新登录。没有发送的轨迹留在本机，登录后自动再发。");
+  if (status === 403) return t("这个账号不能发送轨迹，请联系管理员。没有发送的轨迹留在本机。");
+  const setup = page.getElementById("setup");
+  if (!page.querySelector("meta[name=csrf]") || !setup) return whyWaiting({status});
   if (JSON.parse(setup.textContent).who !== who) return t("现在登录的是别人。请用记录时的账号登录，没有发送的轨迹留在本机。");
-  document.querySelector("meta[name=csrf]").content = token.content;
+  takeToken(page);
   return null;
 };
 

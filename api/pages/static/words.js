@@ -4,6 +4,8 @@ const english = JSON.parse(document.getElementById("messages").textContent);
 export const t = (message, values = {}) =>
   (english[message] ?? message).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
+export const dayAndTime = (at) => new Date(at).toLocaleString(document.documentElement.lang, {month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit"});
+
 /* An element with text and children; text never becomes HTML. */
 export const make = (tag, {className, text, ...rest} = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), rest);
