@@ -41,7 +41,8 @@ class Desk:
             id_=uuid.uuid4(), lon=point.lon, lat=point.lat, received_at=at or self.at, **(words | changes)
         )
         (filed,) = file_reports(self.session, [new], snap_m=50.0, by=sender, now=self.at)
-        assert isinstance(filed, Filed), filed
+        if not isinstance(filed, Filed):
+            raise filed
         return filed.report
 
     def accept(self, report: Report | None = None, **changes: Any) -> Case:

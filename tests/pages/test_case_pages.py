@@ -321,20 +321,20 @@ def test_maps_and_pages_of_the_ground_tell_open_cases(client: TestClient, desk: 
     desk.at = case.red_at
 
     pages = [client.get(path).text for path in (f"/grids/{GRID}", f"/areas/{COMMUNITY}")]
-    sheets = [
-        client.get(path).text
-        for path in (
-            "/maps/district/sheet?show=cases",
-            f"/maps/areas/{COMMUNITY}/sheet",
-            f"/maps/grids/{GRID}/sheet",
-            f"/maps/cases/{case.serial}/sheet",
-        )
-    ]
+    paths = (
+        "/maps/district/sheet?show=cases",
+        f"/maps/areas/{COMMUNITY}/sheet",
+        f"/maps/grids/{GRID}/sheet",
+        f"/maps/cases/{case.serial}/sheet",
+    )
+    to_all, sheets = ([as_(client, login).get(path).text for path in paths] for login in (None, "operator"))
 
     assert all(case.serial in page and "红灯·超时" in page for page in pages)
     assert all("红灯·超时 Red: overdue" in sheet for sheet in sheets)
     assert "■1" in sheets[0]
     assert case.serial in sheets[3]
+    # Who is not of the staff is told how many there are, not where one lies.
+    assert ["红灯·超时 Red: overdue" in sheet for sheet in to_all] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("path", ["/hotline", "/cases/waiting"])
