@@ -36,6 +36,13 @@ def unit_chain(session: Session, case: Case, *, now: datetime) -> tuple[str, ...
     return () if unit is None else (unit.code, *(over.code for over in units_above(session, unit, at=now)))
 
 
+def may_dispatch(session: Session, caller: Caller, case: Case, *, now: datetime) -> bool:
+    """Whether a person may dispatch a case, and so plan and call off joint operations over it."""
+    if caller.is_key or not caller.has(Permission.DISPATCH):
+        return False
+    return caller.may(Permission.DISPATCH, area=case.ground, unit=unit_chain(session, case, now=now))
+
+
 def allowed_actions(session: Session, caller: Caller, case: Case, *, now: datetime) -> set[str]:
     """The actions that a caller's roles permit on a case, whether or not they follow from where it stands."""
     chain = unit_chain(session, case, now=now)

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from fastapi import Request
@@ -104,9 +104,7 @@ def spots_key(session: Session, window: Window, *, now: datetime) -> Hashable:
 
 def _newest_patrol(now: datetime) -> sa.ScalarSelect[int]:
     """The newest chunk that had come in when the last `FRESH_PATROLS` were over."""
-    since = datetime.fromtimestamp(
-        now.timestamp() // FRESH_PATROLS.total_seconds() * FRESH_PATROLS.total_seconds(), UTC
-    )
+    since = now - timedelta(seconds=now.timestamp() % FRESH_PATROLS.total_seconds())
     newest = sa.select(TrackChunk.id).where(TrackChunk.received_at < since).order_by(TrackChunk.id.desc()).limit(1)
     return newest.scalar_subquery()
 

@@ -14,6 +14,14 @@ from gis_grid.supervision_acts import Act
 S = Stage
 
 
+class Noted(Step):
+    """A step that the log keeps and that leaves the case as it stands; made by the program with what it tells of."""
+
+    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
+        """None."""
+        return {}
+
+
 class Merge(Step):
     """并案: the case ends in another one, which keeps whoever reported first."""
 
@@ -173,7 +181,7 @@ class HandOver(Step):
         return {"responsible": facts.responsible}
 
 
-class JoinOperation(Step):
+class JoinOperation(Noted):
     """The case becomes part of a joint operation (联动执法); made by the program when one is planned."""
 
     STAGES: ClassVar = FILED
@@ -182,12 +190,8 @@ class JoinOperation(Step):
     title: Words
     units: tuple[str, ...]
 
-    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
-        """See `Step`."""
-        return {}
 
-
-class LeaveOperation(Step):
+class LeaveOperation(Noted):
     """A joint operation that the case was part of was called off; made by the program with that."""
 
     STAGES: ClassVar = frozenset(Stage)
@@ -197,12 +201,8 @@ class LeaveOperation(Step):
     title: Words
     reason: Words
 
-    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
-        """See `Step`."""
-        return {}
 
-
-class Exchanged(Step):
+class Exchanged(Noted):
     """What went to or came from 110 or the city about the case; made by the program with the message."""
 
     STAGES: ClassVar = frozenset(Stage)
@@ -213,10 +213,6 @@ class Exchanged(Step):
     what: Literal["came_from", "passed_up", "received", "returned", "refused", "answered"]
     reference: str | None = None
     text: str | None = None
-
-    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
-        """See `Step`."""
-        return {}
 
 
 class Relocate(Step):
@@ -278,13 +274,9 @@ class Issue(Supervise):
     fell_due_at: AwareDatetime
 
 
-class Retime(Step):
+class Retime(Noted):
     """The acts of supervision of a case from before there were any are worked out; made by the program's sweep."""
 
     STAGES: ClassVar = FILED
     IS_FOR_SUSPENDED: ClassVar = True
     action: Literal["retime"]
-
-    def changes(self, state: CaseState, *, who: str, at: datetime, facts: Facts) -> Changes:  # noqa: ARG002
-        """See `Step`."""
-        return {}

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.orm import Session
 
 from gis_grid.accounts import Account
@@ -23,7 +23,7 @@ from gis_grid.geo.track_lines import fixes_of_lines
 from gis_grid.indicators import Counted
 from gis_grid.patrols import TrackChunk
 from gis_grid.periods import Period
-from gis_grid.seen import SeenTile, Window, seen_in_window
+from gis_grid.seen import SeenTile, Window, ground_of_rows, seen_in_window, sent
 from gis_grid.seen_shares import ExcludedGround, GroundMaskRow, PlaceLevel, places_at, seen_shares_at
 from gis_grid.teams import GroundKind, Team, TeamGround, TeamMember
 from gis_grid.tenures import GRID_MANAGER, Tenure
@@ -120,7 +120,7 @@ def _of_patrollers(session: Session, window: Window, *, city: City, at: datetime
     named = _teams_of_walkers(session, window, city=city)
     places = {who: set().union(*(of_teams.get(team, set()) for team in teams)) for who, teams in named.items()} | posted
     grounds = _Grounds(session, places.values(), window, city=city, at=at)
-    nothing = _no_ground()
+    nothing = ground_of_rows([])
     found = {who: grounds.covered(of, nothing) for who, of in places.items()}
     for who, walked in _walked(session, window, city=city):
         found[who] = grounds.covered(places[who], walked)
@@ -198,7 +198,7 @@ class _Grounds:
         masks = {mask for place in places for mask in self._masks.get(place, ())}
         parts = [self._tiles[mask] for mask in masks if mask in self._tiles]
         if not parts:
-            return _as_mask(_no_ground())
+            return _as_mask(ground_of_rows([]))
         row, col, bits = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         together = ground_of(GroundMask(np.zeros(len(row), np.int64), row, col, bits, 1))
         return _as_mask(together).without(self._excluded)
@@ -206,11 +206,6 @@ class _Grounds:
 
 def _as_mask(ground: Ground) -> GroundMask:
     return GroundMask(np.zeros(len(ground.bits), np.int64), ground.tile_row, ground.tile_col, ground.bits, 1)
-
-
-def _no_ground() -> Ground:
-    none = np.zeros(0, np.int64)
-    return Ground(none, none, np.zeros((0, TILE_BYTES), np.uint8))
 
 
 def _masks_by_place(session: Session, city: City, *, at: datetime) -> dict[Place, list[Mask]]:
@@ -234,15 +229,10 @@ def _tiles_of(session: Session, masks: Iterable[Mask]) -> dict[Mask, tuple[np.nd
     asked = sa.or_(sa.false(), *(sa.and_(row.kind == kind, row.place_id.in_(one)) for kind, one in ids.items()))
     found: dict[Mask, list[tuple[int, int, bytes]]] = defaultdict(list)
     for kind, id_, tile_row, tile_col, bits in session.execute(
-        sa.select(row.kind, row.place_id, row.tile_row, row.tile_col, _sent(row.bits)).where(asked)
+        sa.select(row.kind, row.place_id, row.tile_row, row.tile_col, sent(row.bits)).where(asked)
     ):
         found[kind, id_].append((tile_row, tile_col, bytes(bits)[4:]))
     return {mask: _columns(rows) for mask, rows in found.items()}
-
-
-def _sent(bits: Any) -> Any:
-    """4 bytes of length, then the bits, packed."""
-    return sa.func.varbit_send(bits, type_=sa.LargeBinary)
 
 
 def _columns(rows: list[tuple[int, int, bytes]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -253,14 +243,11 @@ def _columns(rows: list[tuple[int, int, bytes]]) -> tuple[np.ndarray, np.ndarray
 def _excluded(session: Session, window: Window) -> Ground:
     """Ground that nobody was to patrol on the window's last day."""
     row, ground = GroundMaskRow, ExcludedGround
+    tile = (row.tile_row, row.tile_col)
     query = (
-        sa.select(row.tile_row, row.tile_col, _sent(row.bits))
+        sa.select(*tile, sent(sa.cast(sa.func.bit_or(row.bits), BIT(16384, varying=True))))
         .join(ground, ground.id == row.place_id)
         .where(row.kind == "excluded", ground.since <= window.last)
         .where(sa.or_(ground.until.is_(None), ground.until >= window.last))
     )
-    found = [(tile_row, tile_col, bytes(bits)[4:]) for tile_row, tile_col, bits in session.execute(query)]
-    if not found:
-        return _no_ground()
-    tile_row, tile_col, bits = _columns(found)
-    return ground_of(GroundMask(np.zeros(len(tile_row), np.int64), tile_row, tile_col, bits, 1))
+    return ground_of_rows(session.execute(query.group_by(*tile).order_by(*tile)).all())

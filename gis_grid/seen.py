@@ -115,8 +115,7 @@ def seen_in_window(session: Session, *, first: date, last: date, shift: int | No
         SeenMonth.month.in_(months), SeenMonth.shift.in_(window.shifts)
     )
     parts = sa.union_all(of_days, of_months).subquery()
-    # varbit_send gives 4 bytes of length, then the bits, packed: a tenth of the text that bits are otherwise sent as.
-    bits = sa.func.varbit_send(sa.cast(sa.func.bit_or(parts.c.bits), BIT(16384, varying=True)), type_=sa.LargeBinary)
+    bits = sent(sa.cast(sa.func.bit_or(parts.c.bits), BIT(16384, varying=True)))
     tile = (parts.c.tile_row, parts.c.tile_col)
     return ground_of_rows(session.execute(sa.select(*tile, bits).group_by(*tile).order_by(*tile)).all())
 
@@ -124,7 +123,7 @@ def seen_in_window(session: Session, *, first: date, last: date, shift: int | No
 def seen_tiles_in(session: Session, window: Window, tiles: Collection[tuple[int, int]]) -> SeenTiles:
     """Rows of some tiles (tile_row, tile_col) in a window, by key, for what a count or a last day is asked of."""
     asked = sa.tuple_(SeenTile.tile_row, SeenTile.tile_col).in_(sorted(tiles))
-    bits = sa.func.varbit_send(SeenTile.bits, type_=sa.LargeBinary)
+    bits = sent(SeenTile.bits)
     key = (SeenTile.tile_row, SeenTile.tile_col, SeenTile.day, SeenTile.shift)
     query = sa.select(*key, bits).where(
         asked, SeenTile.day.between(window.first, window.last), SeenTile.shift.in_(window.shifts)
@@ -175,8 +174,13 @@ def roll_up(session: Session, *, before: date, now: datetime) -> list[date]:
     return list(months)
 
 
+def sent(bits: Any) -> sa.ColumnElement[bytes]:
+    """A column of bits as 4 bytes of length and then the bits, packed: a tenth of their usual text."""
+    return sa.func.varbit_send(bits, type_=sa.LargeBinary)
+
+
 def ground_of_rows(rows: Any) -> Ground:
-    """Ground out of rows of tile_row, tile_col and the bits as `varbit_send` gives them, by tile."""
+    """Ground out of rows of tile_row, tile_col and the bits as `sent` gives them, by tile."""
     packed = b"".join(bytes(row[2])[4:] for row in rows)
     return Ground(
         tile_row=np.array([row[0] for row in rows], dtype=np.int64),

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import geopandas as gpd
 import shapely
+from fastapi.testclient import TestClient
 from pyproj import Transformer
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
+from api.deps import SESSION_COOKIE
 from gis_grid.accounts import Account, RoleGrant, secret_sha256
 from gis_grid.database import By
 from gis_grid.passwords import Passwords
@@ -31,6 +33,14 @@ def bearer(login: str) -> dict[str, str]:
 
 
 STAFF = bearer("admin")
+
+
+def as_(client: TestClient, login: str | None) -> TestClient:
+    """The client as a browser in which such an account is signed in, or nobody."""
+    client.cookies.clear()
+    if login:
+        client.cookies.set(SESSION_COOKIE, f"cookie-of-{login}")
+    return client
 
 
 def add_signed_in(session: Session, login: str, grants: Iterable[Grant]) -> Account:

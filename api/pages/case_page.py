@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
-from api.case_access import demand_step, refuse_key, unit_chain
+from api.case_access import demand_step, may_dispatch, refuse_key, unit_chain
 from api.deps import Anyone, InSession, Now, Plain, TheActor, TheCity, TheInstallation, view_of
 from api.errors import fields_of, status_of
 from api.pages import case_forms
@@ -239,9 +239,8 @@ def _may_pass_up(session: Session, caller: Caller, case: Case, *, now: datetime)
 
 def _may_plan(session: Session, caller: Caller, case: Case, state: CaseState, *, now: datetime) -> bool:
     """Whether a caller may make the case part of a joint operation as it stands."""
-    if state.stage not in JoinOperation.STAGES or state.is_suspended or caller.is_key:
-        return False
-    return caller.may(Permission.DISPATCH, area=case.ground, unit=unit_chain(session, case, now=now))
+    is_open = state.stage in JoinOperation.STAGES and not state.is_suspended
+    return is_open and may_dispatch(session, caller, case, now=now)
 
 
 @router.post("/{case}/pass-up", response_class=HTMLResponse)

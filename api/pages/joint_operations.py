@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from api.case_access import unit_chain
+from api.case_access import may_dispatch
 from api.deps import InSession, Now, TheCity
 from api.pages.case_rows import words
 from api.pages.rendering import page
@@ -76,7 +76,7 @@ def joint_operations_page(
 
 def _choices(session: Session, caller: Caller, case: Case | None, *, now: datetime) -> list[Choice]:
     """Who can take part over a case; nobody where the caller may not plan one there."""
-    if case is None or not _may_dispatch(session, caller, case, now=now):
+    if case is None or not may_dispatch(session, caller, case, now=now):
         return []
     return units_to_choose(session, case.town_code, at=now)
 
@@ -85,13 +85,7 @@ def _is_theirs(session: Session, caller: Caller, one: JointOperation, *, now: da
     """Whether a caller may call an operation off now."""
     if one.cancellation is not None or one.starts_at <= now:
         return False
-    return all(_may_dispatch(session, caller, member.case, now=now) for member in one.cases)
-
-
-def _may_dispatch(session: Session, caller: Caller, case: Case, *, now: datetime) -> bool:
-    if caller.is_key or not caller.has(Permission.DISPATCH):
-        return False
-    return caller.may(Permission.DISPATCH, area=case.ground, unit=unit_chain(session, case, now=now))
+    return all(may_dispatch(session, caller, member.case, now=now) for member in one.cases)
 
 
 def _synthetic(found: list[JointOperation], chosen: Case | None) -> list[Any]:

@@ -9,12 +9,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from api.deps import SESSION_COOKIE
 from gis_grid.cases import Case, the_case
 from gis_grid.installation import Installation
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
 from tests.applications import application
-from tests.builders import NOW, add_signed_in
+from tests.builders import NOW, add_signed_in, as_
 from tests.case_builders import jpeg
 from tests.pages.test_pages import GRID, HOSTILE, token_of
 from tests.stored_cases import INSIDE, TEAM, Desk
@@ -40,13 +39,6 @@ def client(installation: Installation, desk: Desk) -> Any:
     with TestClient(application(installation, lambda: desk.at), raise_server_exceptions=False) as client:
         client.headers |= {"accept": "text/html", "origin": "http://testserver"}
         yield client
-
-
-def as_(client: TestClient, login: str | None) -> TestClient:
-    client.cookies.clear()
-    if login:
-        client.cookies.set(SESSION_COOKIE, f"cookie-of-{login}")
-    return client
 
 
 def offered(page: str) -> list[str]:

@@ -21,7 +21,7 @@ from gis_grid.permissions import Grant, Role, Scope, ScopeKind
 from gis_grid.rewards import RewardStep, settle
 from gis_grid.situations import SituationKind, situations, start_situation
 from tests.browsers import DESKTOP, PHONE
-from tests.builders import NOW, add_signed_in
+from tests.builders import NOW, add_signed_in, as_
 from tests.stored_cases import Desk, by
 
 SIZES = {"phone": PHONE, "desktop": DESKTOP | {"is_mobile": False, "has_touch": False}}
@@ -62,13 +62,6 @@ def closed(desk: Desk, installation: Installation) -> Case:
     desk.step(case, "operator", action="answer", text="已告知", satisfaction="满意")
     desk.step(case, "operator", action="close", after=timedelta(minutes=1))
     return case
-
-
-def as_(client: TestClient, login: str | None) -> TestClient:
-    client.cookies.clear()
-    if login:
-        client.cookies.set(SESSION_COOKIE, f"cookie-of-{login}")
-    return client
 
 
 def sign_in(visit: Any, login: str) -> None:

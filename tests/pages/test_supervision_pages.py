@@ -16,7 +16,7 @@ from gis_grid.patrols import readings_of
 from gis_grid.permissions import Grant, Role, Scope, ScopeKind
 from gis_grid.supervision import sweep
 from tests.browsers import DESKTOP, PHONE
-from tests.builders import NOW, add_signed_in
+from tests.builders import NOW, add_signed_in, as_
 from tests.patrols import add_patrol, at_m, walk
 from tests.stored_cases import CITY, TEAM, WORKSTATION, Desk
 
@@ -48,11 +48,6 @@ def desk(installation: Installation, session: Session, tmp_path: Path) -> Desk:
     add_signed_in(session, "other", [Grant(Role.SUPERVISOR, Scope(ScopeKind.AREA, OTHER))])
     add_signed_in(session, "station", [Grant(Role.HANDLER, Scope(ScopeKind.UNIT, WORKSTATION))])
     return desk
-
-
-def as_(client: TestClient, login: str) -> TestClient:
-    client.cookies.set(SESSION_COOKIE, f"cookie-of-{login}")
-    return client
 
 
 def unread(text: str) -> str | None:
