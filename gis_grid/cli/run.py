@@ -55,7 +55,7 @@ def serve(
         raise InvalidInput("--tls-cert and --tls-key go together: give both or neither")
     if tls_cert is not None and tls_key is not None:
         _check_pair(tls_cert, tls_key)
-    listener = _listen(host, port)
+    listener = listen(host, port)
     signal.signal(signal.SIGTERM, _leave)
     try:
         with open_installation(settings(city)) as installation:
@@ -89,10 +89,12 @@ def _check_pair(cert: Path, key: Path) -> None:
         ) from error
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for the server, bound; `InvalidInput` where the address cannot be had."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Only of a socket that names its protocol does asyncio send at once: others hold an answer's end for 40 ms.
+        listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:

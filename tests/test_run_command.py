@@ -1,0 +1,32 @@
+"""The socket that `gis-grid serve` listens on."""
+
+import asyncio
+import socket
+
+from gis_grid.cli.run import listen
+
+
+def test_an_answer_is_sent_at_once_and_not_held_for_what_may_follow() -> None:
+    """An answer's head and body are two small pieces: the second would wait for the first to be acknowledged."""
+    accepted: asyncio.Future[int]
+
+    class Noting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            sock = transport.get_extra_info("socket")
+            accepted.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.close()
+
+    async def connect() -> int:
+        nonlocal accepted
+        loop = asyncio.get_running_loop()
+        accepted = loop.create_future()
+        listener = listen("127.0.0.1", 0)
+        async with await loop.create_server(Noting, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            try:
+                return await asyncio.wait_for(accepted, 10)
+            finally:
+                writer.close()
+                await writer.wait_closed()
+
+    assert asyncio.run(connect()) != 0
