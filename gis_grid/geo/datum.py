@@ -14,9 +14,9 @@ from typing import NamedTuple, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import Transformer
 
 from gis_grid.errors import Conflict, InvalidInput
+from gis_grid.geo.transformers import quick_transformer
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Bounds: TypeAlias = tuple[float, float, float, float]
@@ -358,8 +358,7 @@ def _iterate_back(lon: Floats, lat: Floats, *, shift: _Shift) -> tuple[Floats, F
 def _cgcs2000_to_wgs84(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
     fits = _fits(lon, lat)
     out_lon, out_lat = lon.copy(), lat.copy()
-    # made on each call: pyproj's transformers must not be shared between threads
-    transformer = Transformer.from_crs("EPSG:4490", "EPSG:4326", always_xy=True)
+    transformer = quick_transformer("EPSG:4490", "EPSG:4326")
     out_lon[fits], out_lat[fits] = transformer.transform(lon[fits], lat[fits])
     return out_lon, out_lat
 

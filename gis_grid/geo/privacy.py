@@ -1,12 +1,11 @@
 """Points made coarse enough to be public."""
 
-from functools import cache
-
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import Transformer
+
+from gis_grid.geo.transformers import quick_transformer
 
 PUBLIC_CELL_M = 100.0
 LEAST_SHOWN = 5
@@ -32,7 +31,7 @@ def coarsen(
     lon, lat
         WGS84 degrees, rounded to 6 decimals (0.1 m).
     """
-    there, back = _transformers(metric_crs)
+    there, back = quick_transformer("EPSG:4326", metric_crs), quick_transformer(metric_crs, "EPSG:4326")
     x, y = there.transform(np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64))
     centre_x, centre_y = ((np.floor(np.asarray(v) / cell_m) + 0.5) * cell_m for v in (x, y))
     centre_lon, centre_lat = back.transform(centre_x, centre_y)
@@ -43,23 +42,9 @@ def public_squares(
     lon: npt.ArrayLike, lat: npt.ArrayLike, *, metric_crs: str, cell_m: float = PUBLIC_CELL_M
 ) -> gpd.GeoSeries:
     """The squares around centres that `coarsen` gave, as EPSG:4326 polygons."""
-    there, back = _transformers(metric_crs)
+    there, back = quick_transformer("EPSG:4326", metric_crs), quick_transformer(metric_crs, "EPSG:4326")
     x, y = there.transform(np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64))
     half = cell_m / 2
     squares = shapely.box(x - half, y - half, x + half, y + half)
     turned = shapely.transform(squares, lambda at: np.column_stack(back.transform(at[:, 0], at[:, 1])))
     return gpd.GeoSeries(turned, crs="EPSG:4326")
-
-
-@cache
-def _transformers(metric_crs: str) -> tuple[Transformer, Transformer]:
-    return (
-        _quick(Transformer.from_crs("EPSG:4326", metric_crs, always_xy=True)),
-        _quick(Transformer.from_crs(metric_crs, "EPSG:4326", always_xy=True)),
-    )
-
-
-def _quick(transformer: Transformer) -> Transformer:
-    """The same transformation without the search for it, which pyproj repeats in every thread (60 to 250 ms each)."""
-    pipeline = transformer.definition  # of several that might serve, PROJ chooses one point by point and names none
-    return Transformer.from_pipeline(pipeline) if pipeline.startswith("proj=") else transformer

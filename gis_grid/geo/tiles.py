@@ -24,6 +24,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from gis_grid.errors import InvalidInput
+from gis_grid.geo.transformers import quick_transformer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -224,7 +225,7 @@ def to_metric(crs: str, metric_crs: str) -> Transformer:
     """
     try:
         target = CRS.from_user_input(metric_crs)
-        transformer = Transformer.from_crs(crs, target, always_xy=True)
+        transformer = quick_transformer(crs, metric_crs)
     except CRSError as error:
         raise NotMetric(f"CRS {metric_crs!r} (from {crs!r}): {error}") from error
     if not target.is_projected or {axis.unit_name for axis in target.axis_info} != {"metre"}:
