@@ -43,6 +43,7 @@ from api.spots import Found
 from gis_grid import __version__
 from gis_grid.assessment import KeptCounts
 from gis_grid.installation import Installation, utc_now
+from gis_grid.joint_intake import JointIntake
 
 DESCRIPTION = """\
 Reports are placed in the city's grids; each grid has one person who answers for it.
@@ -105,7 +106,8 @@ def take_up(app: FastAPI, installation: Installation, *, clock: Callable[[], dat
     app.state.clock = clock
     app.state.places = asyncio.Semaphore(AT_ONCE)
     app.state.blind_spots = Found()
-    app.state.outline = tracks.Outline()
+    app.state.outline = tracks.Outline(installation.sessions)
+    app.state.track_intake = JointIntake(installation.sessions, city=installation.city)
     app.state.public_bulletins = openness.Bulletins()
     app.state.seen_again = {}
     app.state.kept_counts = KeptCounts(installation.city)

@@ -4,11 +4,13 @@ A simulated day of patrollers, cut into parts, is sent by several client process
 database. A part is taken in, then copied, then comes the next:
 
     .venv/bin/python benchmarks/ingest.py --clients 4 --people 400 --chunks 10
+    .venv/bin/python benchmarks/ingest.py --clients 2 --people 100 --chunks 1 --senders 16
     .venv/bin/python benchmarks/ingest.py --clients 4 --people 100 --chunks 1 --http
 
-Each client calls what the service calls; with `--http` it sends to `gis-grid serve` instead, one process on the same
-cores. A person makes a fix each 10 s, walking streets around home; a chunk is 60 fixes, ten minutes, and its
-predecessor's last.
+Each client stores upload after upload, each in a transaction of its own; with `--senders` that many threads of it hand
+in uploads at once, and those that come together share a transaction, as in the service; with `--http` they send to
+`gis-grid serve` instead, one process on the same cores. A person makes a fix each 10 s, walking streets around home; a
+chunk is 60 fixes, ten minutes, and its predecessor's last.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -37,17 +40,19 @@ from gis_grid.database import connect, sessions
 from gis_grid.geo.tiles import to_metric
 from gis_grid.geo.track_chunks import Judge, make_chunk
 from gis_grid.installation import Installation, by_system, open_installation, utc_now
+from gis_grid.joint_intake import JointIntake
 from gis_grid.layers import load_layer_file
 from gis_grid.permissions import Grant, Role
 from gis_grid.settings import Settings
-from gis_grid.track_intake import take_in
+from gis_grid.track_intake import Upload, take_in
 
 CITY = load_city()
 FIX_EVERY_S, FIXES, STREET_M = 10, 60, 120.0
 PATIENCE_S = 600
 TICKS = os.sysconf("SC_CLK_TCK")
 EAST, NORTH = (622_000.0, 646_000.0), (3_432_000.0, 3_452_000.0)
-Upload = list[dict[str, Any]]
+Sent = list[dict[str, Any]]
+JUDGE = Judge((121, 30.9, 121.7, 31.3))
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Plan:
     begin: float
     minutes: int
     chunks: int
+    senders: int
 
 
 def outing(person: int, minutes: int, begin: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,7 +83,7 @@ def outing(person: int, minutes: int, begin: float) -> tuple[np.ndarray, np.ndar
     return begin + np.arange(n) * FIX_EVERY_S, lon, lat
 
 
-def chunks_of(person: int, minutes: int, begin: float) -> Upload:
+def chunks_of(person: int, minutes: int, begin: float) -> Sent:
     """Columns of each chunk of an outing, as a phone sends them."""
     at, lon, lat = outing(person, minutes, begin)
     starts = range(0, len(at) - 1, FIXES)
@@ -94,42 +100,55 @@ def chunks_of(person: int, minutes: int, begin: float) -> Upload:
     ]
 
 
-def sender(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
+def sender(plan: Plan) -> Callable[[list[Sent]], Callable[[], None]]:
     """Return what makes uploads ready and returns what sends them, each a transaction of its own."""
     return _by_http(plan) if plan.port is not None else _by_function(plan)
 
 
-def _by_function(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
-    make = sessions(connect(plan.url, pool_size=1))
+def _by_function(plan: Plan) -> Callable[[list[Sent]], Callable[[], None]]:
+    make = sessions(connect(plan.url))
+    intake = JointIntake(make, city=CITY)
 
-    def send(uploads: list[Upload]) -> None:
-        for upload in uploads:
-            with make.begin() as session:
-                chunks = [make_chunk(**chunk) for chunk in upload]
-                judge = Judge((121, 30.9, 121.7, 31.3))
-                take_in(session, chunks, city=CITY, judge=judge, source="b", now=utc_now())
+    def send(upload: Sent) -> None:
+        read = Upload([make_chunk(**chunk) for chunk in upload], JUDGE, "b", utc_now())
+        if plan.senders > 1:
+            intake.take_in(read)
+            return
+        with make.begin() as session:
+            take_in(session, read, city=CITY)
 
-    return lambda uploads: lambda: send(uploads)
+    return lambda uploads: lambda: _shared_out(send, uploads, plan.senders)
 
 
-def _by_http(plan: Plan) -> Callable[[list[Upload]], Callable[[], None]]:
-    connection = http.client.HTTPConnection("127.0.0.1", plan.port or 0, timeout=120)
+def _by_http(plan: Plan) -> Callable[[list[Sent]], Callable[[], None]]:
     headers = {"Authorization": f"Bearer {plan.key}", "Content-Type": "application/json"}
 
     def send(bodies: list[bytes]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", plan.port or 0, timeout=120)
         for body in bodies:
             connection.request("POST", "/api/v1/tracks", body, headers)
             answer = connection.getresponse()
             text = answer.read()
             if answer.status != 200 or any(one["status"] != 201 for one in json.loads(text)["results"]):
                 raise RuntimeError(text[:500])
+        connection.close()
 
-    def ready(uploads: list[Upload]) -> Callable[[], None]:
+    def ready(uploads: list[Sent]) -> Callable[[], None]:
         bodies = [json.dumps({"chunks": upload}).encode() for upload in uploads]
-        connection.close()  # opened again by the first request: the server ends one that rests
-        return lambda: send(bodies)
+        return lambda: _shared_out(send, [bodies[k :: plan.senders] for k in range(plan.senders)], plan.senders)
 
     return ready
+
+
+def _shared_out(send: Callable[[Any], None], items: list[Any], senders: int) -> None:
+    """Have threads send items, each the next when it is done with one; what was wrong is raised."""
+    if senders == 1:
+        for item in items:
+            send(item)
+        return
+    with ThreadPoolExecutor(senders) as pool:
+        for _ in pool.map(send, items):
+            pass
 
 
 def client(plan: Plan, parts: list[range], gate: Any, told: Any) -> None:
@@ -243,7 +262,8 @@ def measure(installation: Installation, options: argparse.Namespace, served: Ser
     midnight = now.astimezone(CITY.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     begin = midnight - timedelta(days=1) + timedelta(hours=8)
     url = installation.engine.url.render_as_string(hide_password=False)
-    plan = Plan(url, served.port if served else None, key, begin.timestamp(), options.minutes, options.chunks)
+    port = served.port if served else None
+    plan = Plan(url, port, key, begin.timestamp(), options.minutes, options.chunks, options.senders)
     context = multiprocessing.get_context("spawn")
     gate, told = context.Barrier(options.clients + 1, timeout=PATIENCE_S), context.Queue()
     share = options.people // options.parts // options.clients
@@ -288,6 +308,7 @@ def tell(options: argparse.Namespace, measured: list[Measured], load: float) -> 
     fixes, uploads = sum(one.fixes for one in measured), sum(one.uploads for one in measured)
     wall = sum(one.wall_s for one in measured)
     way = "over HTTP" if options.http else "by function"
+    way += f", {options.senders} senders each" if options.senders > 1 else ""
     print(
         f"{options.people} people, {options.clients} clients {way}, {options.chunks} chunks an upload, "
         f"load {load:.1f}: {fixes:,} fixes in {uploads:,} uploads, {wall:.1f} s: {fixes / wall:,.0f} fixes/s "
@@ -316,6 +337,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=480)
     parser.add_argument("--chunks", type=int, default=10, help="in an upload")
     parser.add_argument("--parts", type=int, default=3, help="that the day is cut into")
+    parser.add_argument("--senders", type=int, default=1, help="threads of a client")
     parser.add_argument("--http", action="store_true", help="send to gis-grid serve")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gg-ingest-") as name:

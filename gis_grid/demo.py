@@ -22,6 +22,7 @@ from gis_grid.geo.datum import LonLat
 from gis_grid.geo.placing import metres_per_degree
 from gis_grid.intake import Intake
 from gis_grid.patrol_rules import load_patrol_rules
+from gis_grid.permissions import Role
 from gis_grid.reports import Kind, NewReport, Report, Source, file_reports
 from gis_grid.tenures import NewTenure, appoint, grids_without_manager
 from gis_grid.territory import grids_frame, the_layer
@@ -32,6 +33,7 @@ SEED = 310112
 DAYS = 30
 REPORTS_A_DAY = 110
 OUTINGS_A_SHIFT = 28
+PATROLLERS_A_TEAM = 2
 FIXES_AN_OUTING = 240
 FIX_EVERY_S = 20
 STREET_M = 150.0
@@ -174,9 +176,14 @@ def _report_times(rng: Rng, total: int, now: datetime) -> list[datetime]:
 
 
 def _fixes(grids: gpd.GeoDataFrame, city: City, rng: Rng, now: datetime) -> pd.DataFrame:
-    """Walks along a lattice of streets around a home in each team's town, by day and by night."""
+    """Walks along a lattice of streets around a home in each team's town, by day and by night.
+
+    A town's street teams have two patrollers each, whose handhelds another system sends for; the patroller that one can
+    sign in as is one of the first town's.
+    """
     homes = shapely.get_coordinates(grids.geometry.representative_point().values)
-    towns = grids["town"].to_numpy()
+    towns = grids["town_code"].to_numpy()
+    own = f"{min(towns)}-day-0", f"user:{Role.PATROLLER}"
     last_midnight = datetime.combine(now.astimezone(city.zone).date(), datetime.min.time(), city.zone)
     parts = []
     for day in range(1, DAYS + 1):
@@ -186,11 +193,14 @@ def _fixes(grids: gpd.GeoDataFrame, city: City, rng: Rng, now: datetime) -> pd.D
                 home = int(rng.integers(len(homes)))
                 start = last_midnight - timedelta(days=day) + timedelta(hours=start_h, minutes=int(rng.integers(0, 25)))
                 track = f"demo-{day:02d}-{shift}-{outing:02d}"
-                parts.append(_walk(homes[home], str(towns[home]), track, start, rng))
+                who = f"{towns[home]}-{shift}-{outing % PATROLLERS_A_TEAM}"
+                walker = own[1] if who == own[0] else f"key:demo/{who}"
+                fixes = _walk(homes[home], start, rng)
+                parts.append(fixes.assign(track=track, team=f"street-{shift}-{towns[home]}", walker=walker))
     return pd.concat(parts, ignore_index=True)
 
 
-def _walk(home: Any, town: str, track: str, start: datetime, rng: Rng) -> pd.DataFrame:
+def _walk(home: Any, start: datetime, rng: Rng) -> pd.DataFrame:
     mx, my = (float(value) for value in metres_per_degree(home[1]))
     step_m = 1.2 * FIX_EVERY_S
     turns = int(np.ceil(FIXES_AN_OUTING * step_m / STREET_M))
@@ -202,12 +212,4 @@ def _walk(home: Any, town: str, track: str, start: datetime, rng: Rng) -> pd.Dat
     xy = np.column_stack([np.interp(along, np.arange(turns + 1), corners[:, axis]) for axis in (0, 1)])
     xy += rng.normal(0, 3.0, xy.shape)
     at = pd.date_range(start, periods=FIXES_AN_OUTING, freq=f"{FIX_EVERY_S}s").tz_convert("UTC")
-    return pd.DataFrame(
-        {
-            "track": track,
-            "team": f"{town}巡管队(示例)",
-            "lon": home[0] + xy[:, 0] / mx,
-            "lat": home[1] + xy[:, 1] / my,
-            "at": at,
-        }
-    )
+    return pd.DataFrame({"lon": home[0] + xy[:, 0] / mx, "lat": home[1] + xy[:, 1] / my, "at": at})

@@ -51,7 +51,29 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """Chunks that came together.
+
+    Attributes
+    ----------
+    judge
+        What their fixes are held against.
+    source
+        How they came: a channel, or a file.
+    received_at
+        When, by our clock.
+    """
+
+    chunks: Sequence[Chunk]
+    judge: Judge
+    source: str
+    received_at: datetime
+    is_synthetic: bool = False
+
+
+@dataclass(frozen=True)
 class _Judged:
+    upload: Upload
     chunk: Chunk
     counted: Chunk
     why: npt.NDArray[np.int8]
@@ -60,29 +82,30 @@ class _Judged:
     span: tuple[datetime, datetime]
 
 
-def take_in(
-    session: Session,
-    chunks: Sequence[Chunk],
-    *,
-    city: City,
-    judge: Judge,
-    source: str,
-    now: datetime,
-    is_synthetic: bool = False,
-    sight_m: float = SIGHT_M,
-) -> list[Taken]:
-    """Store chunks and what they saw; what became of each, in the order given."""
-    if not chunks:
-        return []
-    east = 111_320 * float(np.cos(np.radians(float(chunks[0].lat[0]))))
-    every = [_judge(chunk, judge, (east, 110_800.0), now) for chunk in chunks]
-    judged = _without_known(session, every)
+def take_in(session: Session, upload: Upload, *, city: City, sight_m: float = SIGHT_M) -> list[Taken]:
+    """Store an upload and what it saw; what became of each chunk, in the order given."""
+    (taken,) = take_in_all(session, [upload], city=city, sight_m=sight_m)
+    return taken
+
+
+def take_in_all(
+    session: Session, uploads: Sequence[Upload], *, city: City, sight_m: float = SIGHT_M
+) -> list[list[Taken]]:
+    """Store uploads and what they saw, as if one came after the other; what became of each chunk of each."""
+    every = [_judge(upload, chunk) for upload in uploads for chunk in upload.chunks]
+    new = _store(session, _without_known(session, every), city, sight_m)
+    taken = iter([_taken(one, new) for one in every])
+    return [[next(taken) for _ in upload.chunks] for upload in uploads]
+
+
+def _store(session: Session, judged: list[_Judged], city: City, sight_m: float) -> set[tuple[str, str]]:
+    """Store chunks and what they saw; the track and hash of those that were not stored before."""
     if not judged:
-        return [_taken(one, is_new=False) for one in every]
-    tracks = {track: number for number, track in enumerate(sorted({chunk.track for chunk in chunks}))}
+        return set()
+    tracks = {track: number for number, track in enumerate(sorted({one.chunk.track for one in judged}))}
     added, undone = _changes(judged, _stored_fixes(session, judged, tracks), tracks, city)
     seen = burn_steps(added, time_zone=city.time_zone, sight_m=sight_m)
-    rows = _rows(judged) | {"source": source, "is_synthetic": is_synthetic, "received_at": now}
+    rows = _rows(judged)
     if len(undone):
         gone = burn_steps(undone, time_zone=city.time_zone, sight_m=sight_m)
         lock_tiles(session, gone, seen)
@@ -94,8 +117,7 @@ def take_in(
         add_seen(session, seen)
     else:
         new = run(session, _ADD_BOTH, rows | tile_parameters(seen))
-    known = {(row.track, row.content_sha256) for row in new}
-    return [_taken(one, is_new=(one.chunk.track, one.sha256) in known) for one in every]
+    return {(row.track, row.content_sha256) for row in new}
 
 
 def _without_known(session: Session, judged: list[_Judged]) -> list[_Judged]:
@@ -120,13 +142,13 @@ _ADD_CHUNKS = ("add_track_chunks",)
 _ADD_BOTH = (*ADD_SEEN, *_ADD_CHUNKS)
 
 
-def _judge(chunk: Chunk, judge: Judge, metres_per_degree: tuple[float, float], now: datetime) -> _Judged:
-    why = judge(chunk)
+def _judge(upload: Upload, chunk: Chunk) -> _Judged:
+    why = upload.judge(chunk)
     counts = why == COUNTS
     is_whole = bool(counts.all())
     counted = chunk if is_whole else chunk.where(counts)
-    leaps = jumps(chunk, metres_per_degree=metres_per_degree)
-    return _Judged(chunk, counted, why, chunk.sha256, leaps, _span(chunk, counted, why, now))
+    span = _span(chunk, counted, why, upload.received_at)
+    return _Judged(upload, chunk, counted, why, chunk.sha256, jumps(chunk), span)
 
 
 def _span(chunk: Chunk, counted: Chunk, why: npt.NDArray[np.int8], now: datetime) -> tuple[datetime, datetime]:
@@ -138,7 +160,11 @@ def _span(chunk: Chunk, counted: Chunk, why: npt.NDArray[np.int8], now: datetime
     return _utc(int(timed.at_ms[0])), _utc(int(timed.at_ms[-1]))
 
 
-def _taken(one: _Judged, *, is_new: bool) -> Taken:
+def _taken(one: _Judged, new: set[tuple[str, str]]) -> Taken:
+    """What became of a chunk; the first of several that say the same is the new one."""
+    key = one.chunk.track, one.sha256
+    is_new = key in new
+    new.discard(key)
     uncounted = {}
     if len(one.counted) < len(one.chunk):
         codes, counts = np.unique(one.why[one.why != COUNTS], return_counts=True)
@@ -185,6 +211,9 @@ def _row(one: _Judged) -> dict[str, Any]:
         "geom": line_ewkb(counted.lon, counted.lat, counted.at_ms) if len(counted) else None,
         "accuracy_m": _array_text(counted.accuracy_m) if is_known else None,
         "uncounted": _uncounted(one),
+        "source": one.upload.source,
+        "received_at": one.upload.received_at,
+        "is_synthetic": one.upload.is_synthetic,
     }
 
 
@@ -221,13 +250,14 @@ def _utc(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
-def chunks_of(fixes: pd.DataFrame, *, walker: str | None = None) -> list[Chunk]:
+def chunks_of(fixes: pd.DataFrame) -> list[Chunk]:
     """Outings cut into chunks, each but the first beginning with its predecessor's last fix.
 
     Parameters
     ----------
     fixes
-        Columns track, lon, lat (WGS84 degrees), at (aware), and perhaps team and accuracy_m.
+        Columns track, lon, lat (WGS84 degrees), at (aware), and perhaps team, walker (None
+        where nobody is named) and accuracy_m.
     """
     ordered = fixes.sort_values(["track", "at"], kind="stable")
     epoch_s = ordered["at"].astype("datetime64[us, UTC]").astype("int64").to_numpy() / 1e6
@@ -235,6 +265,7 @@ def chunks_of(fixes: pd.DataFrame, *, walker: str | None = None) -> list[Chunk]:
     accuracy = ordered["accuracy_m"].to_numpy(dtype=float) if "accuracy_m" in ordered else np.full(len(ordered), np.nan)
     names = ordered["track"].astype(str).to_numpy()
     teams = ordered["team"].astype(str).to_numpy() if "team" in ordered else np.full(len(ordered), "")
+    walkers = ordered["walker"].to_numpy() if "walker" in ordered else np.full(len(ordered), None)
     starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]).tolist() if len(names) else []
     chunks: list[Chunk] = []
     for first, end in zip(starts, [*starts[1:], len(names)], strict=True):
@@ -249,7 +280,7 @@ def chunks_of(fixes: pd.DataFrame, *, walker: str | None = None) -> list[Chunk]:
                     lat=columns["lat"][cut],
                     accuracy_m=accuracy[cut],
                     team=teams[first],
-                    walker=walker,
+                    walker=walkers[first],
                 )
             )
     return chunks
@@ -284,15 +315,6 @@ def store_fixes(
     chunks = chunks_of(fixes)
     stored = 0
     for start in range(0, len(chunks), 500):
-        taken = take_in(
-            session,
-            chunks[start : start + 500],
-            city=city,
-            judge=Judge(bounds=None),
-            source=source,
-            now=now,
-            is_synthetic=is_synthetic,
-            sight_m=sight_m,
-        )
-        stored += sum(one.is_new for one in taken)
+        upload = Upload(chunks[start : start + 500], Judge(bounds=None), source, now, is_synthetic)
+        stored += sum(one.is_new for one in take_in(session, upload, city=city, sight_m=sight_m))
     return stored

@@ -105,6 +105,15 @@ def session(engine: sa.Engine) -> Iterator[Session]:
 
 
 @pytest.fixture
+def owner(cluster: EmbeddedPostgis, database: str) -> Iterator[Session]:
+    """As the owner of the tables, who may drop what the service may not."""
+    engine = connect(cluster.url(database), role=None)
+    with sessions(engine)() as session:
+        yield session
+    engine.dispose()
+
+
+@pytest.fixture
 def installation(
     cluster: EmbeddedPostgis, database: str, engine: sa.Engine, session: Session, tmp_path: Path
 ) -> Installation:

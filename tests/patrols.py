@@ -12,7 +12,7 @@ from gis_grid.geo.track_chunks import Judge, make_chunk
 from gis_grid.own_teams import link_member
 from gis_grid.permissions import Grant, Role
 from gis_grid.teams import NewMember, Teams, load_teams
-from gis_grid.track_intake import take_in
+from gis_grid.track_intake import Upload, take_in
 from tests.builders import BY, NOW, add_signed_in
 from tests.stored_cases import CITY, TEAM
 
@@ -65,5 +65,5 @@ def walk(
         team=team,
         walker=f"user:{who}",
     )
-    take_in(session, [chunk], city=CITY, judge=Judge(bounds=None), source="test", now=since)
+    take_in(session, Upload([chunk], Judge(bounds=None), "test", since), city=CITY)
     session.commit()

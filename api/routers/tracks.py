@@ -8,17 +8,18 @@ import numpy as np
 import shapely
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
-from api.deps import InSession, Instant, Json, Now, Plain, TheActor, TheCity, needs
+from api.deps import InSession, Instant, Json, Now, Plain, TheActor, needs
 from api.errors import fields_of, problem, problem_of, status_of
 from gis_grid.errors import GridError, InvalidInput
 from gis_grid.geo.datum import Datum
 from gis_grid.geo.track_chunks import MAX_FIXES, Chunk, Judge, Why, make_chunk, wrong_datums
+from gis_grid.joint_intake import JointIntake
 from gis_grid.patrols import read_tracks
 from gis_grid.permissions import Caller, Permission
 from gis_grid.territory import Level, areas_frame, layer_in_force
-from gis_grid.track_intake import Taken, take_in
+from gis_grid.track_intake import Taken, Upload
 
 router = APIRouter(prefix="/api/v1/tracks", tags=["tracks"])
 MAX_CHUNKS = 100
@@ -28,18 +29,20 @@ OUTLINE_KEPT = timedelta(minutes=1)
 class Outline:
     """The district's outline, asked for once a minute: it changes only with a new grid layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: sessionmaker[Session]) -> None:
+        self._make = make
         self._kept: tuple[datetime, shapely.Geometry] | None = None
 
-    def at(self, session: Session, now: datetime) -> shapely.Geometry | None:
+    def at(self, now: datetime) -> shapely.Geometry | None:
         """WGS84 degrees; None as long as no layer is in force."""
         if self._kept is not None and abs(now - self._kept[0]) < OUTLINE_KEPT:
             return self._kept[1]
-        layer = layer_in_force(session, now)
-        if layer is None:
-            return None
-        outline: shapely.Geometry
-        (outline,) = areas_frame(session, layer, Level.DISTRICT).geometry
+        with self._make() as session:
+            layer = layer_in_force(session, now)
+            if layer is None:
+                return None
+            outline: shapely.Geometry
+            (outline,) = areas_frame(session, layer, Level.DISTRICT).geometry
         shapely.prepare(outline)
         shapely.intersects_xy(outline, 0.0, 0.0)  # the first asks for an index, which threads must not make at once
         self._kept = now, outline
@@ -51,7 +54,13 @@ async def _outline(request: Request) -> Outline:
     return outline
 
 
+async def _intake(request: Request) -> JointIntake:
+    intake: JointIntake = request.app.state.track_intake
+    return intake
+
+
 TheOutline = Annotated[Outline, Depends(_outline)]
+TheIntake = Annotated[JointIntake, Depends(_intake)]
 Walker = Annotated[Caller, Depends(needs(Permission.SEND_TRACK))]
 TrackReader = Annotated[Caller, Depends(needs(Permission.READ_TRACKS))]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80), Plain]
@@ -115,9 +124,7 @@ class TracksIn(BaseModel):
 
 
 @router.post("")
-def send_tracks(
-    sent: TracksIn, caller: Walker, session: InSession, outline: TheOutline, city: TheCity, now: Now, by: TheActor
-) -> Json:
+def send_tracks(sent: TracksIn, caller: Walker, outline: TheOutline, intake: TheIntake, now: Now, by: TheActor) -> Json:
     """Store up to 100 chunks, each answered for itself, in order: 201, 200 (sent before) or 422.
 
     A fix that does not count is stored with its reason: `accuracy` (worse than 50 m), `clock` (over 2 minutes off),
@@ -127,7 +134,7 @@ def send_tracks(
     walker = _walker(sent.walker, caller)
     read = [_read(item, walker) for item in sent.chunks]
     good = [item for item in read if isinstance(item, Chunk)]
-    district = outline.at(session, now)
+    district = outline.at(now)
     likely = wrong_datums(good, district) if district is not None else {}
     judge = Judge(
         bounds=None if district is None else district.bounds,
@@ -135,7 +142,8 @@ def send_tracks(
         sent_ms=_ms(sent.sent_at) if sent.sent_at else None,
         wrong=likely,
     )
-    taken = iter(take_in(session, good, city=city, judge=judge, source=by.channel, now=now))
+    # Stored with the uploads of others, in a session that is not this request's.
+    taken = iter(intake.take_in(Upload(good, judge, by.channel, now)))
     results = [_taken(next(taken), likely) if isinstance(item, Chunk) else _refusal(item) for item in read]
     return {"results": results}
 

@@ -21,7 +21,7 @@ from gis_grid.installation import Installation, open_installation, utc_now
 from gis_grid.intake import district_bounds
 from gis_grid.patrol_indicators import keep_patrol_figures
 from gis_grid.territory import Level, areas_frame, layer_in_force
-from gis_grid.track_intake import chunks_of, take_in
+from gis_grid.track_intake import Upload, chunks_of, take_in
 from gis_grid.track_keeping import forget_tracks, rebuild_days, withdraw_track
 
 AT_ONCE = 500  # chunks
@@ -49,7 +49,7 @@ def load(
         fixes, rejected = read_fixes(file, datum=datum, time_zone=time_zone)
         for reason, count in rejected["reason"].value_counts().items():
             err.print(f"{file.name}: {count} rows left out: {reason}", markup=False, soft_wrap=True)
-        chunks += chunks_of(fixes.assign(team=team), walker=walker)
+        chunks += chunks_of(fixes.assign(team=team, walker=walker))
     if not chunks:
         raise InvalidInput("no fix in these files can be used")
     with open_city(city) as (installation, session), Progress(console=err, transient=True) as progress:
@@ -61,7 +61,7 @@ def load(
         stored, counted, uncounted = 0, 0, Counter[str]()
         for start in range(0, len(chunks), AT_ONCE):
             part = chunks[start : start + AT_ONCE]
-            for one in take_in(session, part, city=installation.city, judge=judge, source="file", now=now):
+            for one in take_in(session, Upload(part, judge, "file", now), city=installation.city):
                 stored += one.is_new
                 counted += one.counted
                 uncounted.update({why.value: count for why, count in one.uncounted.items()})

@@ -4,6 +4,7 @@ Nothing that is sent is thrown away: a fix that does not count is kept with its 
 """
 
 import hashlib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -214,11 +215,11 @@ def _as_sent(lon: Floats, lat: Floats, datum: Datum) -> tuple[Floats, Floats]:
     return wgs84_to_bd09(lon, lat) if datum is Datum.BD09 else (lon, lat)
 
 
-def jumps(chunk: Chunk, *, metres_per_degree: tuple[float, float]) -> int:
+def jumps(chunk: Chunk) -> int:
     """How many fixes were reached and left faster than anybody drives."""
     if len(chunk) < 3:
         return 0
-    east, north = metres_per_degree
+    east, north = 111_320 * math.cos(math.radians(chunk.lat[0])), 110_800.0
     step_m = np.hypot((chunk.lon[1:] - chunk.lon[:-1]) * east, (chunk.lat[1:] - chunk.lat[:-1]) * north)
     is_fast = step_m * 1000 > MAX_SPEED_MPS * (chunk.at_ms[1:] - chunk.at_ms[:-1])
     return int((is_fast[1:] & is_fast[:-1]).sum())

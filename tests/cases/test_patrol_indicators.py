@@ -1,6 +1,5 @@
 """What patrollers report, miss and cover: each figure counted by hand on squares of 100 m."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +11,6 @@ from sqlalchemy.orm import Session
 from gis_grid.assessment import Assessed, KeptCounts, assess
 from gis_grid.cases import Case
 from gis_grid.counted_steps import By, log_rows
-from gis_grid.database import connect, sessions
-from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.indicators import INDICATORS, Counted, Measure, parts, percent
 from gis_grid.patrol_indicators import PatrolFigure, keep_patrol_figures
 from gis_grid.periods import Period
@@ -218,14 +215,6 @@ def test_every_figure_of_a_patroller_is_as_many_rows_of_the_log(desk: Desk) -> N
     ]
     assert {row.who for row in rows} == {"user:anna"}
     assert [(row.case, row.who) for row in of_town] == [(missed.serial, None), (valid.serial, None)]
-
-
-@pytest.fixture
-def owner(cluster: EmbeddedPostgis, database: str) -> Iterator[Session]:
-    engine = connect(cluster.url(database), role=None)
-    with sessions(engine)() as session:
-        yield session
-    engine.dispose()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from gis_grid.geo.sight import burn_fixes
 from gis_grid.geo.track_chunks import Chunk, Judge, UnusableChunk, Why, make_chunk
 from gis_grid.patrols import TrackChunk
 from gis_grid.seen import SeenTile, seen_in_window
-from gis_grid.track_intake import Taken, chunks_of, take_in
+from gis_grid.track_intake import Taken, Upload, chunks_of, take_in
 from tests.builders import BY, NOW
 
 CITY = load_city()
@@ -54,7 +54,7 @@ def chunk(fixes: pd.DataFrame, sequence: int = 0, **more: object) -> Chunk:
 
 
 def take(session: Session, chunks: Sequence[Chunk], judge: Judge | None = None) -> list[Taken]:
-    return take_in(session, chunks, city=CITY, judge=judge or Judge(bounds=None), source="test", now=NOW)
+    return take_in(session, Upload(chunks, judge or Judge(bounds=None), "test", NOW), city=CITY)
 
 
 def bits(session: Session) -> dict[tuple[int, int, date, int], bytes]:

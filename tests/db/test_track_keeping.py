@@ -5,8 +5,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from gis_grid.database import connect, sessions
-from gis_grid.embedded import EmbeddedPostgis
 from gis_grid.errors import Conflict, InvalidInput, NotFound
 from gis_grid.patrols import TrackChunk, read_tracks, readings_of
 from gis_grid.track_keeping import forget_tracks, rebuild_days, withdraw_track
@@ -14,14 +12,6 @@ from tests.builders import BY, NOW
 from tests.db.test_track_intake import CITY, bits, chunk, expected, take, walk
 
 LATER = NOW + timedelta(days=60)
-
-
-@pytest.fixture
-def owner(cluster: EmbeddedPostgis, database: str) -> Session:
-    engine = connect(cluster.url(database), role=None)
-    with sessions(engine)() as session:
-        yield session  # type: ignore[misc]
-    engine.dispose()
 
 
 def count(session: Session) -> int | None:
