@@ -36,6 +36,28 @@ MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made in it
 ENOUGH_BYTES = 3 << 30
 
 
+# Files that take long go to the workers first, so that none is left with one at the end (`--no-loadscope-reorder`).
+LONG_FIRST = (
+    "test_commands.py",
+    "test_roles.py",
+    "test_offline.py",
+    "test_notebooks.py",
+    "test_pages_in_chromium.py",
+    "test_patrol_page.py",
+    "test_report_page.py",
+    "test_embedded.py",
+    "test_boston.py",
+    "test_placing_agrees.py",
+    "test_schema.py",
+    "test_cases_in_chromium.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[EmbeddedPostgis]:
     # A database is some 1500 files, which a disk copies many times slower than memory does.

@@ -20,11 +20,13 @@ from gis_grid.intake import district_bounds
 from gis_grid.own_teams import NextShift, OwnTeam, own_teams
 from gis_grid.permissions import Caller, Permission
 from gis_grid.teams import GroundKind
+from gis_grid.territory import grids_frame, grids_named, layer_in_force
 from gis_grid.track_intake import SIGHT_M
 
 router = APIRouter()
 Walker = Annotated[Caller, Depends(needs(Permission.SEND_TRACK))]
 NAMED = 3
+MOST_GRIDS = 250  # some 100 kB
 
 
 @router.get("/patrol", response_class=HTMLResponse)
@@ -33,25 +35,43 @@ def patrol_page(
 ) -> HTMLResponse:
     """One's team, shift and ground, and the means to record an outing; what is recorded goes through the JSON API."""
     teams = own_teams(session, caller, at=now, zone=city.zone)
-    wanted = {place.code for team in teams for place in team.places if place.level == GroundKind.BLOCK}
-    blocks = blocks_frame(session, at=now)
-    blocks = blocks[blocks["block_code"].isin(wanted)]
     values = nobodys_values(session, installation, now=now)
     values["login"] = caller.who.partition(":")[2]
     values["setup"] |= {
         "who": caller.who,
         "teams": [_team(request, team) for team in teams],
-        "blocks": [
-            {
-                "type": "Feature",
-                "id": row.block_code,
-                "properties": {},
-                "geometry": shapely.geometry.mapping(row.geometry),
-            }
-            for row in blocks.itertuples()
-        ],
+        "ground": _features(session, {place.code for team in teams for place in team.places}, now),
     }
     return page(request, "patrol.html", caller=caller, **values)
+
+
+def _features(session: Session, codes: set[str], now: datetime) -> list[Json]:
+    """Outlines of blocks, and of grids by their own or an area's code, for the map without a network; of many, none."""
+    blocks = blocks_frame(session, at=now)
+    blocks = blocks[blocks["block_code"].isin(codes)]
+    layer = layer_in_force(session, now)
+    if layer is None:
+        return []
+    grids = grids_frame(session, layer, ids=grids_named(codes))
+    if len(grids) > MOST_GRIDS:
+        grids = grids.iloc[:0]
+    return [
+        *(_feature(row.block_code, row.geometry) for row in blocks.itertuples()),
+        *(
+            _feature(row.grid_code, row.geometry, community_code=row.community_code, town_code=row.town_code)
+            for row in grids.itertuples()
+        ),
+    ]
+
+
+def _feature(code: str, outline: shapely.Geometry, **properties: str) -> Json:
+    rounded = shapely.transform(outline, lambda lonlat: lonlat.round(6))  # 0.1 m
+    return {
+        "type": "Feature",
+        "id": code,
+        "properties": properties,
+        "geometry": shapely.geometry.mapping(rounded),
+    }
 
 
 def nobodys_values(session: Session, installation: Installation, *, now: datetime) -> Json:
@@ -60,7 +80,7 @@ def nobodys_values(session: Session, installation: Installation, *, now: datetim
         "who": None,
         "bounds": district_bounds(session, at=now),
         "teams": [],
-        "blocks": [],
+        "ground": [],
         "counts": {
             "accuracy_m": MAX_ACCURACY_M,
             "gap_s": MAX_GAP_S,

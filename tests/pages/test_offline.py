@@ -106,6 +106,7 @@ def test_an_outing_goes_on_in_a_page_opened_anew_without_the_service(
         expect(page.locator("#offline-note")).to_contain_text("没有网络时打开的")
         expect(page.locator("#outing-note")).to_contain_text("被中断了")
         expect(page.locator("#team-lines")).to_contain_text("社区2 310112001002002")
+        expect(page.locator("#map")).to_have_attribute("data-own", "1")
         walk.start("#resume")
         walk.walk(2)
         page.click("#pause")

@@ -46,10 +46,11 @@ const drawGround = () => {
   ownGround?.remove();
   const codes = new Set((team()?.ground ?? []).map(({code}) => code));
   const isDistrict = (team()?.ground ?? []).some(({level}) => level === "district");
-  const isOwn = ({feature: {id, properties}}) => isDistrict || [id, properties.community_code, properties.town_code].some((code) => codes.has(code));
-  const own = [...grids.grids.values()].filter(isOwn).map(({feature}) => feature);
-  const blocks = setup.blocks.filter(({id}) => codes.has(id));
-  ownGround = L.geoJSON([...own, ...blocks], {style: OWN, interactive: false}).addTo(grids.map);
+  const isOwn = ({id, properties}) => isDistrict || [id, properties.community_code, properties.town_code].some((code) => codes.has(code));
+  const features = [...setup.ground, ...[...grids.grids.values()].map(({feature}) => feature)].filter(isOwn);
+  const own = new Map(features.map((feature) => [feature.id, feature]));  // without a network those of the setup are all there are
+  ownGround = L.geoJSON([...own.values()], {style: OWN, interactive: false}).addTo(grids.map);
+  byId("map").dataset.own = own.size;
   trail.raise();
   if (ownGround.getLayers().length && !trail.last) grids.map.fitBounds(ownGround.getBounds(), {animate: false, padding: [12, 12]});
 };
