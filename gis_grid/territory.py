@@ -1,6 +1,6 @@
 """The city's ground: dated layers of grids inside communities inside towns."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -148,6 +148,17 @@ def grids_below(area: Area) -> sa.Select[int]:
             return grids.where(community.parent_id == area.id)
         case Level.DISTRICT:
             return grids.join(town, community.parent_id == town.id).where(town.parent_id == area.id)
+
+
+def grids_named(codes: Collection[str]) -> sa.Select[int]:
+    """Ids of the grids, in any layer, that codes name: their own, or their community's or town's."""
+    community, town = aliased(Area), aliased(Area)
+    return (
+        sa.select(Grid.id)
+        .join(community, Grid.community_id == community.id)
+        .join(town, community.parent_id == town.id)
+        .where(sa.or_(*(column.in_(codes) for column in (Grid.code, community.code, town.code))))
+    )
 
 
 def ground_of(place: Grid | Area | None) -> tuple[str, ...]:
