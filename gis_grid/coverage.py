@@ -4,9 +4,8 @@ What is seen of an area, whoever saw it, is kept for good; what one patroller sa
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
-from itertools import groupby
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import numpy as np
 import sqlalchemy as sa
@@ -16,10 +15,7 @@ from sqlalchemy.orm import Session
 from gis_grid.accounts import Account
 from gis_grid.city import City
 from gis_grid.counted_steps import AND_POST, By
-from gis_grid.geo.sight import burn_steps, walked_steps
-from gis_grid.geo.tiles import CELL_M2, TILE_BYTES, Ground, GroundMask, count_cells, ground_of, union
-from gis_grid.geo.track_chunks import MAX_SPAN_MS
-from gis_grid.geo.track_lines import fixes_of_lines
+from gis_grid.geo.tiles import CELL_M2, TILE_BYTES, Ground, GroundMask, count_cells, ground_of
 from gis_grid.indicators import Counted
 from gis_grid.patrols import TrackChunk
 from gis_grid.periods import Period
@@ -28,7 +24,7 @@ from gis_grid.seen_shares import ExcludedGround, GroundMaskRow, PlaceLevel, plac
 from gis_grid.teams import GroundKind, Team, TeamGround, TeamMember
 from gis_grid.tenures import GRID_MANAGER, Tenure
 from gis_grid.territory import layer_in_force
-from gis_grid.track_intake import SIGHT_M
+from gis_grid.walked_ground import chunks_of_window, walked_ground
 
 LEVELS = {
     By.CITY: PlaceLevel.DISTRICT,
@@ -39,7 +35,6 @@ LEVELS = {
 KINDS = {PlaceLevel.BLOCK: GroundKind.BLOCK, PlaceLevel.GRID: GroundKind.GRID}
 Place = tuple[GroundKind, str]
 Mask = tuple[str, int]  # kind and place_id of `ground_masks`
-CHUNKS_AT_ONCE = 2000
 
 
 def count_covered(session: Session, period: Period, by: By, *, city: City, now: datetime) -> dict[str, Counted]:
@@ -122,7 +117,7 @@ def _of_patrollers(session: Session, window: Window, *, city: City, at: datetime
     grounds = _Grounds(session, places.values(), window, city=city, at=at)
     nothing = ground_of_rows([])
     found = {who: grounds.covered(of, nothing) for who, of in places.items()}
-    for who, walked in _walked(session, window, city=city):
+    for who, walked in walked_ground(session, window, city=city):
         found[who] = grounds.covered(places[who], walked)
     return found
 
@@ -140,38 +135,12 @@ def _posted(session: Session, of_teams: Mapping[str, set[Place]], *, at: datetim
     return dict(posted)
 
 
-def _chunks(window: Window, city: City) -> sa.ColumnElement[bool]:
-    """Those of patrollers that may reach into a window."""
-    period = Period(window.first, window.last, city.zone)
-    earliest = period.since - timedelta(milliseconds=MAX_SPAN_MS)
-    is_near = (TrackChunk.started_at >= earliest, TrackChunk.started_at < period.until)
-    return sa.and_(*is_near, TrackChunk.ended_at >= period.since, TrackChunk.walker.is_not(None))
-
-
 def _teams_of_walkers(session: Session, window: Window, *, city: City) -> dict[str, set[str]]:
     named: dict[str, set[str]] = defaultdict(set)
-    query = sa.select(TrackChunk.walker, TrackChunk.team).where(_chunks(window, city)).distinct()
+    query = sa.select(TrackChunk.walker, TrackChunk.team).where(chunks_of_window(window, city=city)).distinct()
     for walker, team in session.execute(query):
         named[str(walker)].add(team)
     return named
-
-
-def _walked(session: Session, window: Window, *, city: City) -> Iterator[tuple[str, Ground]]:
-    """What each patroller saw, one after the other: all lines of a month would not fit."""
-    line = sa.func.ST_AsBinary(TrackChunk.geom)
-    query = (
-        sa.select(TrackChunk.walker, TrackChunk.track, line)
-        .where(_chunks(window, city), TrackChunk.geom.is_not(None))
-        .order_by(TrackChunk.walker, TrackChunk.track)
-        .execution_options(yield_per=CHUNKS_AT_ONCE)
-    )
-    for walker, rows in groupby(session.execute(query), key=lambda row: row[0]):
-        each = list(rows)
-        numbers = {track: number for number, track in enumerate(dict.fromkeys(row[1] for row in each))}
-        track, at_ms, lon, lat = fixes_of_lines([row[2] for row in each], [numbers[row[1]] for row in each])
-        steps = walked_steps(track, at_ms * 1_000_000, lon, lat, metric_crs=city.metric_crs)
-        seen = burn_steps(steps, time_zone=city.time_zone, sight_m=SIGHT_M)
-        yield walker, union(seen.between(window.first, window.last))
 
 
 class _Grounds:

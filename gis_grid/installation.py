@@ -33,6 +33,7 @@ from gis_grid import (  # noqa: F401 - their tables are in Base.metadata
     teams,
     tenures,
     track_keeping,
+    walked_ground,
 )
 from gis_grid.city import City, load_city
 from gis_grid.database import Base, By, connect, sessions

@@ -19,7 +19,7 @@ from gis_grid.geo.track_chunks import MAX_SPAN_MS
 from gis_grid.indicators import Counted, Measure
 from gis_grid.patrols import TrackChunk
 from gis_grid.periods import Period
-from gis_grid.track_keeping import ForgottenTracks
+from gis_grid.rebuilding import forgotten_before
 
 
 class PatrolFigure(Base):
@@ -74,7 +74,7 @@ def _by_key(counts: dict[str, Counts]) -> defaultdict[str, dict[Measure, Counted
 
 def _are_dropped(session: Session, period: Period) -> bool:
     """Whether raw fixes that tell of a period have been dropped."""
-    before = session.scalar(sa.select(sa.func.max(ForgottenTracks.before)))
+    before = forgotten_before(session)
     return before is not None and _rests_on(period, before)
 
 

@@ -59,6 +59,7 @@ class TrackChunk(Base):
         sa.Index("ix_track_chunks_started_at", "started_at"),
         sa.Index("ix_track_chunks_walker_started_at", "walker", "started_at"),
         sa.Index("ix_track_chunks_geom", "geom", postgresql_using="gist"),
+        sa.Index("ix_track_chunks_received_at", "received_at", postgresql_using="brin"),
         {"postgresql_partition_by": "range (started_at)"},
     )
 

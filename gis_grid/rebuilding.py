@@ -67,8 +67,14 @@ def rebuild_tiles(session: Session, tiles: SeenTiles, *, city: City, sight_m: fl
         session.execute(sql("set_seen_months"), again)
 
 
+def forgotten_before(session: Session) -> datetime | None:
+    """Raw fixes that began before this have been dropped; None as long as none have."""
+    before: datetime | None = session.scalar(_FORGOTTEN)
+    return before
+
+
 def _refuse_forgotten(session: Session, day: date, city: City) -> None:
-    before = session.scalar(_FORGOTTEN)
+    before = forgotten_before(session)
     begins = datetime.combine(day, datetime.min.time(), city.zone)
     if before is not None and begins - SPAN < before:
         raise Conflict(f"the raw fixes of {day} have been dropped: what was seen that day cannot be made again")

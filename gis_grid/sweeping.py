@@ -1,17 +1,14 @@
 """The sweep of supervision, run again and again while the service runs."""
 
-import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
 from gis_grid.installation import Installation, utc_now
+from gis_grid.repeating import repeating
 from gis_grid.supervision import Swept, sweep
 
 EVERY_S = 60.0
-
-log = logging.getLogger(__name__)
 
 
 def sweep_all(installation: Installation, *, now: datetime) -> Swept:
@@ -30,22 +27,6 @@ def sweep_all(installation: Installation, *, now: datetime) -> Swept:
 def keep_sweeping(
     installation: Installation, *, every_s: float = EVERY_S, clock: Callable[[], datetime] = utc_now
 ) -> Iterator[None]:
-    """A thread sweeps at once and then every so often, all the while, whatever one sweep may meet."""
-    is_over = threading.Event()
-
-    def run() -> None:
-        while True:
-            try:
-                sweep_all(installation, now=clock())
-            except Exception:
-                log.exception("the sweep of supervision failed and is tried again in %g s", every_s)
-            if is_over.wait(every_s):
-                return
-
-    sweeper = threading.Thread(target=run, name="supervision sweep", daemon=True)
-    sweeper.start()
-    try:
+    """A thread sweeps at once and then every so often, all the while."""
+    with repeating("the sweep of supervision", lambda: sweep_all(installation, now=clock()), every_s=every_s):
         yield
-    finally:
-        is_over.set()
-        sweeper.join()

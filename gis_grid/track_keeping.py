@@ -17,6 +17,7 @@ from gis_grid.patrols import TrackChunk
 from gis_grid.rebuilding import lock_tiles, rebuild_tiles
 from gis_grid.seen import SeenTile
 from gis_grid.track_intake import SIGHT_M
+from gis_grid.walked_ground import forget_walked, keep_walked_again
 
 
 class ForgottenTracks(Base):
@@ -31,8 +32,10 @@ class ForgottenTracks(Base):
     chunks: Mapped[int] = mapped_column(sa.BigInteger)
 
 
-def forget_tracks(session: Session, *, days: int, by: By, now: datetime) -> int:
+def forget_tracks(session: Session, *, days: int, city: City, by: By, now: datetime) -> int:
     """Drop raw fixes that began over `days` days before `now`; how many chunks went. Seen ground stays.
+
+    What is kept of where each patroller walked in their months goes with them.
 
     Whole months go as tables, at once; the month in which the time lies row by row.
 
@@ -58,6 +61,7 @@ def forget_tracks(session: Session, *, days: int, by: By, now: datetime) -> int:
             session.execute(sa.schema.DropTable(sa.Table(name, sa.MetaData(), schema="track_months")))
 
     session.execute(sa.delete(TrackChunk).where(TrackChunk.started_at < before))
+    forget_walked(session, before=before, city=city)
     session.add(ForgottenTracks(at=now, who=by.who, before=before, chunks=count))
     session.flush()
     return count
@@ -77,6 +81,8 @@ def withdraw_track(session: Session, track: str, *, city: City, by: By, now: dat
     lines = session.scalars(query).all()
     if not lines:
         raise NotFound(f"no outing {track!r} is stored")
+    of = sa.select(TrackChunk.walker).where(TrackChunk.track == track, TrackChunk.walker.is_not(None)).distinct()
+    walkers = [str(walker) for walker in session.scalars(of)]
     whole = [line for line in lines if line is not None]
     number, at_ms, lon, lat = fixes_of_lines(whole, [0] * len(whole))
     steps = walked_steps(number, at_ms * 1_000_000, lon, lat, metric_crs=city.metric_crs)
@@ -84,6 +90,8 @@ def withdraw_track(session: Session, track: str, *, city: City, by: By, now: dat
     lock_tiles(session, gone)
     session.execute(sa.delete(TrackChunk).where(TrackChunk.track == track))
     rebuild_tiles(session, gone, city=city, sight_m=sight_m)
+    days = {date.fromordinal(int(day)) for day in gone.day}
+    keep_walked_again(session, walkers, days, city=city)
     session.execute(sa.insert(Change), [change("track", track, by=by, at=now, before={"chunks": len(lines)})])
     return len(lines)
 

@@ -18,6 +18,7 @@ from api.serving import Server
 from gis_grid.accounts import has_accounts
 from gis_grid.backup import Manifest, backup, restore
 from gis_grid.cli.options import City, err, out, settings
+from gis_grid.days_over import keeping_days_over
 from gis_grid.demo import fill_with_demo
 from gis_grid.demo_accounts import add_demo_accounts
 from gis_grid.errors import InvalidInput
@@ -26,7 +27,6 @@ from gis_grid.installation import Installation, by_system, open_database, open_i
 from gis_grid.layers import load_layer_file
 from gis_grid.patrol_rules import load_patrol_rules
 from gis_grid.permissions import EVERYWHERE
-from gis_grid.seen import roll_up
 from gis_grid.settings import Settings
 from gis_grid.sweeping import keep_sweeping
 from gis_grid.territory import layer_in_force
@@ -69,7 +69,7 @@ def serve(
                 proxy_headers=False,  # `api.proxies` believes those that the settings name
                 timeout_graceful_shutdown=10,
             )
-            with keep_sweeping(installation), sending(installation):
+            with keep_sweeping(installation), keeping_days_over(installation), sending(installation):
                 _Announcing(config, installation).run(sockets=[listener])
     except KeyboardInterrupt:
         err.print("stopped")
@@ -130,8 +130,6 @@ def _prepare(installation: Installation, *, demo: bool) -> None:
                 load_patrol_rules(session, city, by=by_system(), now=now)
         if demo:
             _fill(installation, progress, now)
-        with installation.sessions.begin() as session:
-            roll_up(session, before=now.astimezone(city.zone).date(), now=now)
     with installation.sessions() as session:
         if not has_accounts(session):
             print("No account yet; add an administrator: gis-grid users add NAME --role administrator")  # noqa: T201

@@ -13,14 +13,15 @@ from gis_grid.city import City as TheCity
 from gis_grid.city import load_city
 from gis_grid.cli.options import City, Dask, cluster_of, err, open_city, out, settings
 from gis_grid.database import by_command
+from gis_grid.days_over import keep_days_over
 from gis_grid.errors import InvalidInput
 from gis_grid.geo.sight import MAX_SIGHT_M
 from gis_grid.geo.surfaces import age_classes, count_classes, seen_surface
 from gis_grid.geo.tiles import SeenTiles, masks_of
 from gis_grid.geo.track_archives import BurnJob, merged, track_pieces, write_tiles
 from gis_grid.geo.whole_files import write_whole
-from gis_grid.installation import utc_now
-from gis_grid.seen import Window, roll_up, seen_tiles_in
+from gis_grid.installation import open_installation, utc_now
+from gis_grid.seen import Window, seen_tiles_in
 from gis_grid.seen_shares import PlaceLevel, exclude_ground, read_exclusions, seen_shares_at
 from gis_grid.territory import grids_below, grids_frame, the_area, the_layer
 from gis_grid.track_intake import SIGHT_M
@@ -163,14 +164,15 @@ def exclude(
 
 
 def roll_up_(*, city: City = None) -> None:
-    """Roll up the months that are over, so that a year is asked as quickly as a month; serve does it too.
+    """Roll up the months that are over, and what each patroller saw up to yesterday; serve does it once a day.
+
+    A year is then asked as quickly as a month, and how much each patroller covered without their fixes.
 
     Example: `gis-grid seen roll-up`
     """
-    with open_city(city) as (installation, session):
-        now = utc_now()
-        months = roll_up(session, before=now.astimezone(installation.city.zone).date(), now=now)
-    out.print(f"{len(months)} months rolled up")
+    with open_installation(settings(city)) as installation:
+        months, walked = keep_days_over(installation, now=utc_now())
+    out.print(f"{len(months)} months rolled up, {len(walked)} months of patrollers kept")
 
 
 def window_of(

@@ -96,7 +96,7 @@ def forget(
     now = utc_now()
     with _as_owner(city) as (installation, session):
         keep_patrol_figures(session, before=now - timedelta(days=days), city=installation.city, now=now)
-        count = forget_tracks(session, days=days, by=by_command(), now=now)
+        count = forget_tracks(session, days=days, city=installation.city, by=by_command(), now=now)
     out.print(f"{count:,} chunks dropped")
 
 

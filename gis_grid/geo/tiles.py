@@ -164,6 +164,13 @@ def union(seen: SeenTiles) -> Ground:
     return _united(seen.tile_row, seen.tile_col, seen.bits)
 
 
+def unite(parts: Sequence[Ground]) -> Ground:
+    """Ground of all parts together."""
+    return _united(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("tile_row", "tile_col", "bits"))
+    )
+
+
 def merge(parts: Sequence[SeenTiles]) -> SeenTiles:
     """All parts as one: what several uploads saw, whatever their order and however they overlap."""
     keys = [np.concatenate([getattr(p, k) for p in parts]) for k in ("tile_row", "tile_col", "day", "shift")]

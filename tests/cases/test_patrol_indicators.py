@@ -230,7 +230,7 @@ def patrolled(desk: Desk) -> Desk:
 def drop_fixes(desk: Desk, owner: Session, *, days: int = 25) -> None:
     desk.session.commit()  # whole months go as tables, which nobody may be reading
     keep_patrol_figures(owner, before=LATER - timedelta(days=days), city=CITY, now=LATER)
-    forget_tracks(owner, days=days, by=BY, now=LATER)
+    forget_tracks(owner, days=days, city=CITY, by=BY, now=LATER)
     owner.commit()
 
 
@@ -246,7 +246,7 @@ def test_a_month_that_is_over_keeps_its_figures_when_raw_fixes_are_dropped(patro
 
 def test_what_was_not_kept_before_raw_fixes_were_dropped_is_not_told(patrolled: Desk, owner: Session) -> None:
     patrolled.session.commit()
-    forget_tracks(owner, days=25, by=BY, now=LATER)
+    forget_tracks(owner, days=25, city=CITY, by=BY, now=LATER)
     owner.commit()
 
     assert figures(patrolled)["user:anna"] == {M.REPORT: Counted(1, 1, 0)}

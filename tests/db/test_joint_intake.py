@@ -61,10 +61,10 @@ def send(
     pool: ThreadPoolExecutor, intake: JointIntake, door: Door, uploads: list[Upload]
 ) -> list["Future[list[Taken]]"]:
     """Uploads that all wait behind others, which are being stored."""
-    first = [upload(walk(track=f"first {n}")) for n in range(TRANSACTIONS)]
-    answers = [pool.submit(intake.take_in, one) for one in first]
-    while door.began < TRANSACTIONS:
-        time.sleep(0.01)
+    for n in range(TRANSACTIONS):
+        pool.submit(intake.take_in, upload(walk(track=f"first {n}")))
+        while door.began <= n:
+            time.sleep(0.01)
     answers = [pool.submit(intake.take_in, one) for one in uploads]
     while len(intake) < len(uploads):
         time.sleep(0.01)

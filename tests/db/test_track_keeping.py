@@ -23,7 +23,7 @@ def test_dropping_raw_fixes_leaves_what_they_saw(owner: Session) -> None:
     take(owner, [chunk(walk()), chunk(later)])
     seen = bits(owner)
 
-    gone = forget_tracks(owner, days=30, by=BY, now=LATER)
+    gone = forget_tracks(owner, days=30, city=CITY, by=BY, now=LATER)
 
     assert (gone, count(owner)) == (1, 1)
     assert bits(owner) == seen
@@ -38,7 +38,7 @@ def test_the_service_itself_can_drop_nothing(session: Session) -> None:
 
 def test_days_whose_raw_fixes_are_gone_are_not_made_again(owner: Session) -> None:
     take(owner, [chunk(walk())])
-    forget_tracks(owner, days=30, by=BY, now=LATER)
+    forget_tracks(owner, days=30, city=CITY, by=BY, now=LATER)
 
     with pytest.raises(Conflict, match="have been dropped"):
         rebuild_days(owner, first=date(2026, 3, 1), last=date(2026, 3, 3), city=CITY)
@@ -80,4 +80,4 @@ def test_each_reading_of_a_persons_tracks_is_written_down(session: Session) -> N
 
 def test_less_than_a_day_is_not_dropped(owner: Session) -> None:
     with pytest.raises(InvalidInput, match="at least 1"):
-        forget_tracks(owner, days=0, by=BY, now=datetime.now(tz=NOW.tzinfo))
+        forget_tracks(owner, days=0, city=CITY, by=BY, now=datetime.now(tz=NOW.tzinfo))

@@ -1,0 +1,224 @@
+"""What each patroller saw, kept by month, so that nobody's fixes are burnt again to say how much it was.
+
+The days of a month are added once they are over; what is kept of who sends a chunk later is made again. Kept are months
+of which all raw fixes are there: with the first of them that is dropped, what is kept of its month goes too.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import date, datetime, timedelta
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import BIT
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from gis_grid.city import City
+from gis_grid.database import Base, sql
+from gis_grid.geo.sight import burn_steps, walked_steps
+from gis_grid.geo.tiles import Ground, union, unite
+from gis_grid.geo.track_chunks import MAX_SPAN_MS
+from gis_grid.geo.track_lines import fixes_of_lines
+from gis_grid.patrols import TrackChunk
+from gis_grid.periods import Period
+from gis_grid.rebuilding import SPAN, forgotten_before
+from gis_grid.seen import ROWS_AT_ONCE, Window, ground_of_rows, sent
+from gis_grid.track_intake import SIGHT_M
+
+KEEPING = 1018  # advisory lock: one keeps or drops at a time
+ON_ITS_WAY = timedelta(minutes=10)  # a chunk received before the days were added may have been stored after it
+CHUNKS_AT_ONCE = 2000
+DAY = timedelta(days=1)
+Walked = Iterator[tuple[str, Ground]]
+
+
+class WalkedTile(Base):
+    """What one patroller saw of one tile of 128 × 128 cells in the days of a month that were added, a bit a cell."""
+
+    __tablename__ = "walked_tiles"
+
+    walker: Mapped[str] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    tile_row: Mapped[int] = mapped_column(primary_key=True)
+    tile_col: Mapped[int] = mapped_column(primary_key=True)
+    bits: Mapped[Any] = mapped_column(BIT(16384, varying=True))
+
+    __table_args__ = (sa.Index("ix_walked_tiles_month", "month"),)
+
+
+class WalkedMonth(Base):
+    """How far a month, by its first day, is kept.
+
+    Attributes
+    ----------
+    until
+        The last day that was added; all before it were.
+    kept_at
+        When it was last seen to that nothing is missing.
+    """
+
+    __tablename__ = "walked_months"
+
+    month: Mapped[date] = mapped_column(primary_key=True)
+    until: Mapped[date]
+    kept_at: Mapped[datetime]
+
+
+def walked_ground(session: Session, window: Window, *, city: City) -> Walked:
+    """What each patroller saw in a window, by name, one after the other: all lines of a month would not fit."""
+    months, rest = _split(session, window)
+    streams = [_kept(session, months), *(_burnt(session, part, city=city) for part in rest)]
+    for walker, parts in groupby(merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
+        yield walker, unite([ground for _, ground in parts])
+
+
+def _split(session: Session, window: Window) -> tuple[list[date], list[Window]]:
+    """The months of which all that is kept lies within a window, and what these leave of it."""
+    kept = sa.select(WalkedMonth).where(WalkedMonth.month >= window.first, WalkedMonth.until <= window.last)
+    months, rest, begins = [], [], window.first
+    for row in session.scalars(kept.order_by(WalkedMonth.month)):
+        if begins < row.month:
+            rest.append(Window(begins, row.month - DAY))
+        months.append(row.month)
+        begins = row.until + DAY
+    if begins <= window.last:
+        rest.append(Window(begins, window.last))
+    return months, rest
+
+
+# Names are ordered as Python orders them, whatever the database's language is.
+def _by_name(column: Any) -> sa.ColumnElement[Any]:
+    return sa.collate(column, "C")
+
+
+def _kept(session: Session, months: Collection[date]) -> Walked:
+    tile = (WalkedTile.tile_row, WalkedTile.tile_col)
+    query = (
+        sa.select(WalkedTile.walker, *tile, sent(sa.cast(sa.func.bit_or(WalkedTile.bits), BIT(16384, varying=True))))
+        .where(WalkedTile.month.in_(months))
+        .group_by(WalkedTile.walker, *tile)
+        .order_by(_by_name(WalkedTile.walker), *tile)
+        .execution_options(yield_per=CHUNKS_AT_ONCE)
+    )
+    for walker, rows in groupby(session.execute(query), key=itemgetter(0)):
+        yield walker, ground_of_rows([row[1:] for row in rows])
+
+
+def chunks_of_window(window: Window, *, city: City) -> sa.ColumnElement[bool]:
+    """Those of patrollers whose names are known that may reach into a window."""
+    period = Period(window.first, window.last, city.zone)
+    earliest = period.since - timedelta(milliseconds=MAX_SPAN_MS)
+    is_near = (TrackChunk.started_at >= earliest, TrackChunk.started_at < period.until)
+    return sa.and_(*is_near, TrackChunk.ended_at >= period.since, TrackChunk.walker.is_not(None))
+
+
+def _burnt(session: Session, window: Window, *, city: City, walkers: Collection[str] | None = None) -> Walked:
+    """What patrollers saw in a window, out of their fixes."""
+    query = (
+        sa.select(TrackChunk.walker, TrackChunk.track, sa.func.ST_AsBinary(TrackChunk.geom))
+        .where(chunks_of_window(window, city=city), TrackChunk.geom.is_not(None))
+        .order_by(_by_name(TrackChunk.walker), TrackChunk.track)
+        .execution_options(yield_per=CHUNKS_AT_ONCE)
+    )
+    if walkers is not None:
+        query = query.where(TrackChunk.walker.in_(walkers))
+    for walker, rows in groupby(session.execute(query), key=itemgetter(0)):
+        each = list(rows)
+        numbers = {track: number for number, track in enumerate(dict.fromkeys(row[1] for row in each))}
+        track, at_ms, lon, lat = fixes_of_lines([row[2] for row in each], [numbers[row[1]] for row in each])
+        steps = walked_steps(track, at_ms * 1_000_000, lon, lat, metric_crs=city.metric_crs)
+        seen = burn_steps(steps, time_zone=city.time_zone, sight_m=SIGHT_M)
+        yield walker, union(seen.between(window.first, window.last))
+
+
+def keep_walked(session: Session, *, before: date, city: City, now: datetime) -> list[date]:
+    """Add the days before `before` that are not kept yet, and what came late of those that are; the months looked at.
+
+    Nothing is done where another process is at it.
+    """
+    if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(KEEPING))):
+        return []
+    forgotten = forgotten_before(session)
+    months = [window for window in _months(session, before, city) if _is_whole(window, forgotten, city)]
+    for window in months:
+        row = session.get(WalkedMonth, window.first)
+        if row is None:
+            row = WalkedMonth(month=window.first, until=window.first - DAY, kept_at=now)
+            session.add(row)
+        elif late := _late(session, row, city):
+            _make_again(session, row, late, city)
+        if row.until < window.last:
+            _add(session, row.month, _burnt(session, Window(row.until + DAY, window.last), city=city))
+        row.until, row.kept_at = window.last, now
+    session.flush()
+    return [window.first for window in months]
+
+
+def _months(session: Session, before: date, city: City) -> list[Window]:
+    """The months with fixes, up to the day before `before`."""
+    oldest = session.scalar(sa.select(sa.func.min(TrackChunk.started_at)))
+    months: list[Window] = []
+    begins = oldest.astimezone(city.zone).date().replace(day=1) if oldest is not None else before
+    while begins < before:
+        after = (begins + 31 * DAY).replace(day=1)
+        months.append(Window(begins, min(after, before) - DAY))
+        begins = after
+    return months
+
+
+def _is_whole(window: Window, forgotten: datetime | None, city: City) -> bool:
+    """Whether all raw fixes of a window are there."""
+    return forgotten is None or Period(window.first, window.last, city.zone).since - SPAN >= forgotten
+
+
+def _late(session: Session, row: WalkedMonth, city: City) -> set[str]:
+    """Whose chunks of the days that were added came since."""
+    query = sa.select(TrackChunk.walker).where(
+        chunks_of_window(Window(row.month, row.until), city=city), TrackChunk.received_at >= row.kept_at - ON_ITS_WAY
+    )
+    return {str(walker) for walker in session.scalars(query.distinct())}
+
+
+def _make_again(session: Session, row: WalkedMonth, walkers: Collection[str], city: City) -> None:
+    whose = (WalkedTile.month == row.month, WalkedTile.walker.in_(walkers))
+    nothing = WalkedTile.bits.op("#")(WalkedTile.bits)  # the service deletes no rows
+    session.execute(sa.update(WalkedTile).where(*whose).values(bits=nothing))
+    _add(session, row.month, _burnt(session, Window(row.month, row.until), city=city, walkers=walkers))
+
+
+def _add(session: Session, month: date, walked: Walked) -> None:
+    rows: list[dict[str, Any]] = []
+    for walker, ground in walked:
+        columns = (ground.tile_row.tolist(), ground.tile_col.tolist(), ground.bits)
+        for tile_row, tile_col, bits in zip(*columns, strict=True):
+            text = f"x{bits.tobytes().hex()}"
+            rows.append({"walker": walker, "tile_row": tile_row, "tile_col": tile_col, "bits": text})
+        if len(rows) >= ROWS_AT_ONCE:
+            _store(session, month, rows)
+            rows = []
+    _store(session, month, rows)
+
+
+def _store(session: Session, month: date, rows: list[dict[str, Any]]) -> None:
+    columns = {name: [row[name] for row in rows] for name in ("walker", "tile_row", "tile_col", "bits")}
+    session.execute(sql("add_walked_tiles"), columns | {"month": month})
+
+
+def keep_walked_again(session: Session, walkers: Collection[str], days: Iterable[date], *, city: City) -> None:
+    """Make what is kept of some patrollers again, in the months of some days: their fixes have changed."""
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(KEEPING)))
+    for month in sorted({day.replace(day=1) for day in days}):
+        row = session.get(WalkedMonth, month)
+        if row is not None:
+            _make_again(session, row, walkers, city)
+
+
+def forget_walked(session: Session, *, before: datetime, city: City) -> None:
+    """Drop what is kept of months of which raw fixes before a time tell; only the owner may."""
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(KEEPING)))
+    last = (before + SPAN).astimezone(city.zone).date()
+    months = session.scalars(sa.select(WalkedMonth.month).where(WalkedMonth.month <= last)).all()
+    session.execute(sa.delete(WalkedTile).where(WalkedTile.month.in_(months)))
+    session.execute(sa.delete(WalkedMonth).where(WalkedMonth.month.in_(months)))
