@@ -1,7 +1,9 @@
 """Synthetic people, reports and patrols for a try: made from a fixed seed, and marked synthetic where stored."""
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -130,8 +132,28 @@ def _file(session: Session, city: City, grids: gpd.GeoDataFrame, rng: Rng, *, sn
     received = _report_times(rng, total, now)
     intake = Intake(metric_crs=city.metric_crs, bounds=None)
     new = [_report(intake, i, points[i], received[i], rng.choice(types, p=weights), names, rng) for i in range(total)]
-    answers = file_reports(session, new, snap_m=snap_m, by=BY, now=now)
-    return len(answers)
+    of_senders: dict[str, list[NewReport]] = defaultdict(list)
+    for report, sender in zip(new, _senders(new, grids), strict=True):
+        of_senders[sender].append(report)
+    for sender, reports in of_senders.items():
+        file_reports(session, reports, snap_m=snap_m, by=replace(BY, who=sender), now=now)
+    return len(new)
+
+
+def _senders(reports: list[NewReport], grids: gpd.GeoDataFrame) -> list[str]:
+    """Who sent each: what patrols report, a patroller of the nearest town by day."""
+    towns = grids["town_code"].to_numpy()
+    nearest = towns[shapely.STRtree(grids.geometry).nearest(shapely.points([one.point for one in reports]))]
+    return [
+        _patroller(town, "day", number, first=min(towns)) if report.source is Source.PATROL else BY.who
+        for number, (report, town) in enumerate(zip(reports, nearest, strict=True))
+    ]
+
+
+def _patroller(town: str, shift: str, number: int, *, first: str) -> str:
+    """One of a town's patrollers, whose handhelds another system sends for, or whom one can sign in as: the first's."""
+    who = f"{town}-{shift}-{number % PATROLLERS_A_TEAM}"
+    return f"user:{Role.PATROLLER}" if who == f"{first}-day-0" else f"key:demo/{who}"
 
 
 def _report(  # noqa: PLR0917 - what one made-up report is made of
@@ -176,14 +198,9 @@ def _report_times(rng: Rng, total: int, now: datetime) -> list[datetime]:
 
 
 def _fixes(grids: gpd.GeoDataFrame, city: City, rng: Rng, now: datetime) -> pd.DataFrame:
-    """Walks along a lattice of streets around a home in each team's town, by day and by night.
-
-    A town's street teams have two patrollers each, whose handhelds another system sends for; the patroller that one can
-    sign in as is one of the first town's.
-    """
+    """Walks along a lattice of streets around a home in each team's town, by day and by night."""
     homes = shapely.get_coordinates(grids.geometry.representative_point().values)
     towns = grids["town_code"].to_numpy()
-    own = f"{min(towns)}-day-0", f"user:{Role.PATROLLER}"
     last_midnight = datetime.combine(now.astimezone(city.zone).date(), datetime.min.time(), city.zone)
     parts = []
     for day in range(1, DAYS + 1):
@@ -193,8 +210,7 @@ def _fixes(grids: gpd.GeoDataFrame, city: City, rng: Rng, now: datetime) -> pd.D
                 home = int(rng.integers(len(homes)))
                 start = last_midnight - timedelta(days=day) + timedelta(hours=start_h, minutes=int(rng.integers(0, 25)))
                 track = f"demo-{day:02d}-{shift}-{outing:02d}"
-                who = f"{towns[home]}-{shift}-{outing % PATROLLERS_A_TEAM}"
-                walker = own[1] if who == own[0] else f"key:demo/{who}"
+                walker = _patroller(towns[home], shift, outing, first=min(towns))
                 fixes = _walk(homes[home], start, rng)
                 parts.append(fixes.assign(track=track, team=f"street-{shift}-{towns[home]}", walker=walker))
     return pd.concat(parts, ignore_index=True)

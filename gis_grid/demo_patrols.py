@@ -1,6 +1,6 @@
 """Synthetic teams for a try: in each town a community team and two street teams, beside the examples we ship."""
 
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,6 +17,7 @@ LATE_TOWNS = 2  # whose night patrol comes ten minutes after the day's has left:
 def add_demo_teams(session: Session, city: City, grids: gpd.GeoDataFrame, *, by: By, now: datetime) -> int:
     """Store teams for every town, with hours round the clock but for a planted gap; how many teams there are now."""
     shipped = _shipped(city.rules, city) if city.rules else None
+    since = now - timedelta(days=400)
     known = {stretch.key[0] for _, stretch in shipped.teams} if shipped else set()
     teams, grounds, shifts = [], [], []
     towns = grids.drop_duplicates("town_code")[["town_code", "town"]]
@@ -30,10 +31,11 @@ def add_demo_teams(session: Session, city: City, grids: gpd.GeoDataFrame, *, by:
         for team, name, kind, hours in plan:
             if team in known:
                 continue
-            teams.append(Stretch((team,), (f"{town}{name}(示例)", f"{code} {kind} patrol", kind, None, True)))
-            grounds.append(Stretch((team, "area", code), (True,)))
+            teams.append(Stretch((team,), (f"{town}{name}(示例)", f"{code} {kind} patrol", kind, None, True), since))
+            grounds.append(Stretch((team, "area", code), (True,), since))
             shifts += [
-                Stretch((team, "daily", starts), (ends, shift, duty, "", True)) for starts, ends, shift, duty in hours
+                Stretch((team, "daily", starts), (ends, shift, duty, "", True), since)
+                for starts, ends, shift, duty in hours
             ]
     together = Teams(
         teams=[*(shipped.teams if shipped else ()), *((0, one) for one in teams)],

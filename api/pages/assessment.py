@@ -35,10 +35,11 @@ from gis_grid.assessment_scope import (
     note_passes,
 )
 from gis_grid.city import City
-from gis_grid.counted_steps import By, LogRow, log_rows
+from gis_grid.counted_steps import PATROLLED, By, LogRow, log_rows
 from gis_grid.errors import NotFound
 from gis_grid.evaluations import Direction, evaluated
 from gis_grid.indicators import INDICATORS, Measure, Score, parts, percent, share
+from gis_grid.patrols import has_synthetic_tracks
 from gis_grid.periods import Period
 from gis_grid.permissions import Caller, Permission
 from gis_grid.units import UnitKind, units_at
@@ -212,6 +213,10 @@ def _common(session: Session, request: Request, caller: Caller, period: Period, 
     if not caller.may(Permission.SEE_ASSESSMENT):
         words = {each: word for each, word in words.items() if each not in OF_PERSONS}
     asked = {"month": _text(period), "by": by.value}
+    made_up = {
+        "cases": has_synthetic(session, period, now=now),
+        "patrols": by in PATROLLED and has_synthetic_tracks(session),
+    }
     return {
         "period": period,
         "month": _text(period),
@@ -223,7 +228,7 @@ def _common(session: Session, request: Request, caller: Caller, period: Period, 
         "opened": _opened(caller, by),
         "kinds": {**FAMILIES, **NAMES, **REPORTER_CLASSES, "city": BY[By.CITY], **type_names(session, request)},
         "query": lambda **changes: urlencode(asked | changes),
-        "synthetic": [SYNTHETIC_PARTS["cases"]] if has_synthetic(session, period, now=now) else [],
+        "synthetic": [SYNTHETIC_PARTS[part] for part, is_made_up in made_up.items() if is_made_up],
     }
 
 
