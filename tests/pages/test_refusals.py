@@ -257,7 +257,7 @@ def test_templates_tell_their_values_apart() -> None:
         ("photo: 12345678 bytes; at most 10485760 are taken", "照片有11.8 MB，最多10 MB"),
         ("photo: 8000 × 9000 pixels; at most 40000000 in all are taken", "照片8000×9000像素太大，总像素最多4000万"),
         ("Input should be 'pass' or 'fail'", "须为以下之一：pass、fail"),
-        ("unit: there is no unit {unit}%s{0}", "没有单位{unit}%s{0}"),
+        ("unit: there is no unit {unit}%s{0}", "未找到单位{unit}%s{0}"),
         ("nobody wrote this one down", None),
         ("case 1 is", None),
         ("", None),
@@ -403,7 +403,7 @@ def test_an_error_page_is_in_the_language_of_pages(client: TestClient) -> None:
 
     chinese, english = client.get("/cases/26110012").text, client.get("/cases/26110012?lang=en").text
 
-    assert "<p>没有案件26110012</p>" in chinese
+    assert "<p>未找到案件26110012</p>" in chinese
     assert "<p>there is no case 26110012</p>" in english
 
 
