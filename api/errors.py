@@ -8,8 +8,11 @@ import sqlalchemy.exc
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from api.pages.language import Language
+from api.pages.refusals import faults_line, for_asker, is_for_a_chinese_page, told_problem
 from gis_grid.duplicates import Likely
 from gis_grid.errors import Conflict, Forbidden, GridError, InvalidInput, NotFound, Unavailable
 from gis_grid.hotline import PossibleDuplicates
@@ -62,10 +65,13 @@ def _answer(request: Request, status: int, body: dict[str, Any], headers: dict[s
     wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
     if wants_page and not request.url.path.startswith(("/api/", "/static/")):
         render = request.app.state.error_page
-        page: Response = render(request, status, body["message"])
+        page: Response = render(request, status, told_problem(request, body)["message"])
         page.headers.update(headers or {})
         return page
-    return JSONResponse(body, status, headers)
+    if is_for_a_chinese_page(request):
+        # Not kept by anybody on the way: others get the same in English.
+        headers = {**(headers or {}), "Content-Language": Language.CHINESE.html_lang, "Cache-Control": "no-store"}
+    return JSONResponse(for_asker(request, body), status, headers)
 
 
 def fields_of(faults: Sequence[Any]) -> list[dict[str, str]]:
@@ -95,6 +101,19 @@ def problem_of(error: GridError) -> dict[str, Any]:
     return more | problem(status_of(error), message, fields=[{"field": field, "message": message} for field in named])
 
 
+def problem_of_faults(faults: Sequence[Any]) -> dict[str, Any]:
+    """The body of the answer to input that is not of its form."""
+    fields = fields_of(faults)
+    return problem(422, faults_line(fields), fields=fields)
+
+
+def refusal_of(error: GridError | ValidationError) -> dict[str, Any]:
+    """What is answered for one of many things that came together: its status, and the body that it would get alone."""
+    if isinstance(error, GridError):
+        return {"status": status_of(error), **problem_of(error)}
+    return {"status": 422, **problem_of_faults(error.errors(include_input=False, include_url=False))}
+
+
 def likely_json(likely: Sequence[Likely]) -> list[dict[str, Any]]:
     """Cases that are likely the same thing, by name: they may lie where the asker sees no texts."""
     return [{"case": one.case.name, "stage": one.case.stage, "distance_m": one.distance_m} for one in likely]
@@ -117,9 +136,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _(request: Request, error: RequestValidationError) -> Response:
-        fields = fields_of(error.errors())
-        message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in fields)
-        return _answer(request, 422, problem(422, message[:2000], fields=fields))
+        return _answer(request, 422, problem_of_faults(error.errors()))
 
     @app.exception_handler(HTTPException)
     def _(request: Request, error: HTTPException) -> Response:

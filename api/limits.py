@@ -4,8 +4,10 @@ import json
 import re
 import uuid
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.pages.refusals import for_asker
 
 KIB, MIB = 1024, 1024 * 1024
 DEFAULT_BYTES = 64 * KIB
@@ -81,7 +83,8 @@ class _Limited:
             return
         self._is_answered = True
         message = f"the body is larger than the {self._limit} bytes that are taken here"
-        body = json.dumps({"error": "too_large", "message": message, "fields": []}).encode()
+        problem = {"error": "too_large", "message": message, "fields": []}
+        body = json.dumps(for_asker(Request(self._scope), problem)).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"connection", b"close"),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import InSession, Now, Plain, TheActor, TheCity
 from api.errors import status_of
+from api.pages.refusals import told
 from api.pages.rendering import page, say
 from api.pages.supervision_words import CAUSES, GROUNDS
 from api.pages.words import SYNTHETIC_PARTS
@@ -120,7 +121,7 @@ def refer_here(
     except Forbidden:
         raise
     except GridError as error:
-        fault = say(request, "没有移送：%(why)s", why=str(error))
+        fault = say(request, "没有移送：%(why)s", why=told(request, str(error)))
         return _page(
             request,
             caller,

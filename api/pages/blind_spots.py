@@ -15,6 +15,7 @@ from api.errors import status_of
 from api.pages import figures
 from api.pages.drawing_spots import draw_blind_spots
 from api.pages.figures import type_names
+from api.pages.refusals import told
 from api.pages.rendering import page, say, sheet
 from api.pages.sheets import Drawn
 from api.pages.words import SYNTHETIC_PARTS, message
@@ -229,7 +230,7 @@ def file_blind_spot(
             )
     except GridError as error:
         session.expire_all()
-        fault = say(request, "没有立案：%(why)s", why=str(error))
+        fault = say(request, "没有立案：%(why)s", why=told(request, str(error)))
         return _one(request, caller, session, spot, window, among=found, fault=fault, status=status_of(error))
     return RedirectResponse(f"/cases/{case.name}?done=file", 303)
 

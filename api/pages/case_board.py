@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from api.deps import Anyone, Code, InSession, Now, Plain, TheActor, TheCity, TheInstallation, needs
 from api.errors import status_of
 from api.pages.case_rows import counted, rows_of, words
+from api.pages.refusals import told
 from api.pages.rendering import page, say
 from api.pages.words import SYNTHETIC_PARTS
 from api.paging import bad_token, page_token, read_token
@@ -213,6 +214,6 @@ def accept_waiting(
     except Forbidden:
         raise
     except GridError as error:
-        fault = say(request, "没有受理：%(why)s", why=str(error))
+        fault = say(request, "没有受理：%(why)s", why=told(request, str(error)))
         return _waiting(request, caller, session, now=now, fault=fault, status=status_of(error))
     return RedirectResponse(f"/cases/waiting?{urlencode({'accepted': case.name})}", 303)

@@ -18,6 +18,7 @@ from api.pages import case_forms
 from api.pages.case_forms import StepForm, forms_for, missing, read_step
 from api.pages.case_rows import Row, rows_of, words
 from api.pages.case_words import ACTIONS, LEVELS, SAID, VALUES
+from api.pages.refusals import told, told_faults
 from api.pages.rendering import page, say
 from api.pages.words import SYNTHETIC_PARTS, message
 from api.routers.cases import CaseName, Staff
@@ -270,7 +271,7 @@ def pass_case_up(
     except GridError as error:
         session.expire_all()
         why = next((words for kind, words in REFUSALS.items() if isinstance(error, kind)), message("没有办理。"))
-        refusal = Refusal("pass_up", say(request, why), str(error), {"reason": reason})
+        refusal = Refusal("pass_up", say(request, why), told(request, str(error)), {"reason": reason})
         return _page(request, caller, session, locked, city, now=now, refusal=refusal, status=status_of(error))
     return RedirectResponse(f"/cases/{locked.name}?done=pass_up", 303)
 
@@ -336,14 +337,14 @@ def _refusal(
         named = say(request, "、").join(say(request, label) for label in error.labels)
         return Refusal(form.action, say(request, "请填写：%(fields)s", fields=named), "", typed)
     if isinstance(error, ValidationError):
-        detail = "; ".join(f"{one['field']}: {one['message']}" for one in fields_of(error.errors()))
+        detail = told_faults(request, fields_of(error.errors()))
         return Refusal(form.action, say(request, "填写有误，没有办理。"), detail, typed)
     if isinstance(error, Superseded):
         return Refusal(form.action, _who_was_first(request, session, case, city), "", typed)
     why = next((words for kind, words in REFUSALS.items() if isinstance(error, kind)), None)
     if why is None:
         why = message("没有权限。") if isinstance(error, Forbidden) else message("没有办理。")
-    return Refusal(form.action, say(request, why), str(error), typed)
+    return Refusal(form.action, say(request, why), told(request, str(error)), typed)
 
 
 def _who_was_first(request: Request, session: Session, case: Case, city: City) -> str:

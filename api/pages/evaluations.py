@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api.deps import Code, InSession, Now, Plain, TheActor, TheCity
 from api.errors import status_of
 from api.pages.assessment import Month, period_of
+from api.pages.refusals import told
 from api.pages.rendering import page, say
 from api.pages.supervision_words import DIRECTIONS
 from api.routers.bulletin import Assessor
@@ -121,7 +122,7 @@ def evaluate_here(
     except Forbidden:
         raise
     except GridError as error:
-        fault = say(request, "没有记下：%(why)s", why=str(error))
+        fault = say(request, "没有记下：%(why)s", why=told(request, str(error)))
         known = (month, direction, by_unit)
         return _page(request, caller, session, city, now=now, asked=known, fault=fault, status=status_of(error))
     return RedirectResponse(f"/evaluations?{urlencode(asked)}", 303)

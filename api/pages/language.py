@@ -1,7 +1,8 @@
 """The two languages of the pages, through one message catalogue.
 
 The messages in templates and code are the Chinese ones; `locale/en.po` holds the English. The catalogue is read as it
-lies, so that nothing has to be compiled after a change.
+lies, so that nothing has to be compiled after a change. What the service refuses is the other way round: English
+in the code, its Chinese in `locale/refusals.po`, see `api.pages.refusals`.
 """
 
 from enum import StrEnum

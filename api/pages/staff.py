@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api.deps import InSession, Now, Placer, Plain, TheActor
 from api.pages import figures
 from api.pages.figures import type_names
+from api.pages.refusals import told
 from api.pages.rendering import page, say
 from api.routers.reports import demand_placing
 from gis_grid.errors import Forbidden, GridError
@@ -91,7 +92,7 @@ def place(
     except Forbidden:
         raise
     except GridError as error:
-        fault = say(request, "没有归格：%(why)s", why=str(error))
+        fault = say(request, "没有归格：%(why)s", why=told(request, str(error)))
         return _queue(request, caller, session, now=now, fault=fault, status=422)
     return RedirectResponse(f"/staff/unplaced?{urlencode({'placed': str(report_id)})}", 303)
 

@@ -28,7 +28,7 @@ from api.deps import (
     TheInstallation,
     view_of,
 )
-from api.errors import fields_of, problem, problem_of, status_of
+from api.errors import refusal_of
 from api.paging import bad_token, next_links, page_token, read_token
 from api.shapes import manager_json, place_names, report_feature
 from gis_grid.errors import Forbidden, GridError, InvalidInput
@@ -215,7 +215,7 @@ def send_batch(
         if isinstance(answer, Filed):
             results.append({"status": 201 if answer.is_new else 200, "report": next(receipts)})
         else:
-            results.append(_refusal(answer))
+            results.append(refusal_of(answer))
     return {"results": results}
 
 
@@ -237,14 +237,6 @@ def _read(item: Any, intake: Intake, caller: Caller) -> NewReport | GridError | 
         return ReportIn.model_validate(item).taken_in(intake, caller, sealer=None)
     except (GridError, ValidationError) as error:
         return error
-
-
-def _refusal(error: GridError | ValidationError) -> Json:
-    if isinstance(error, GridError):
-        return {"status": status_of(error), **problem_of(error)}
-    fields = fields_of(error.errors(include_input=False, include_url=False))
-    message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in fields)
-    return {"status": 422, **problem(422, message, fields=fields)}
 
 
 def _receipts(reports: list[Report], caller: Caller, session: Session, installation: Installation) -> list[Json]:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from sqlalchemy.orm import Session, sessionmaker
 
 from api.deps import InSession, Instant, Json, Now, Plain, TheActor, needs
-from api.errors import fields_of, problem, problem_of, status_of
+from api.errors import refusal_of
+from api.pages.refusals import for_asker
 from gis_grid.errors import GridError, InvalidInput
 from gis_grid.geo.datum import Datum
 from gis_grid.geo.track_chunks import MAX_FIXES, Chunk, Judge, Why, make_chunk, wrong_datums
@@ -124,7 +125,9 @@ class TracksIn(BaseModel):
 
 
 @router.post("")
-def send_tracks(sent: TracksIn, caller: Walker, outline: TheOutline, intake: TheIntake, now: Now, by: TheActor) -> Json:
+def send_tracks(
+    request: Request, sent: TracksIn, caller: Walker, outline: TheOutline, intake: TheIntake, now: Now, by: TheActor
+) -> Json:
     """Store up to 100 chunks, each answered for itself, in order: 201, 200 (sent before) or 422.
 
     A fix that does not count is stored with its reason: `accuracy` (worse than 50 m), `clock` (over 2 minutes off),
@@ -144,7 +147,10 @@ def send_tracks(sent: TracksIn, caller: Walker, outline: TheOutline, intake: The
     )
     # Stored with the uploads of others, in a session that is not this request's.
     taken = iter(intake.take_in(Upload(good, judge, by.channel, now)))
-    results = [_taken(next(taken), likely) if isinstance(item, Chunk) else _refusal(item) for item in read]
+    results = [
+        _taken(next(taken), likely) if isinstance(item, Chunk) else for_asker(request, refusal_of(item))
+        for item in read
+    ]
     return {"results": results}
 
 
@@ -176,14 +182,6 @@ def _taken(taken: Taken, likely: Mapping[Datum, Datum]) -> Json:
         "counted": taken.counted,
         "uncounted": {Why(why).value: count for why, count in taken.uncounted.items()},
     }
-
-
-def _refusal(error: GridError | ValidationError) -> Json:
-    if isinstance(error, GridError):
-        return {"status": status_of(error), **problem_of(error)}
-    fields = fields_of(error.errors(include_input=False, include_url=False))
-    message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in fields)[:2000]
-    return {"status": 422, **problem(422, message, fields=fields)}
 
 
 @router.get("")

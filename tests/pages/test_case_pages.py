@@ -301,7 +301,7 @@ def test_a_report_is_accepted_and_filed_from_the_list_of_those_that_wait(client:
     accepted = client.post(f"/cases/waiting/{other.id}", data={"csrf": csrf, "then": "wait"}, follow_redirects=False)
 
     assert [answer.status_code for answer in (filed, again, accepted)] == [303, 409, 303]
-    assert "is case" in again.text
+    assert f"没有受理：该上报已受理为案件{filed.headers['location'].split('=')[1]}" in again.text
     assert client.get(filed.headers["location"]).status_code == 200
     assert the_case(desk.session, filed.headers["location"].split("=")[1]).urgency == "urgent"
     assert the_case(desk.session, accepted.headers["location"].split("=")[1]).stage == "accepted"

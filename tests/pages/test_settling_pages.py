@@ -112,7 +112,7 @@ def test_what_was_settled_meanwhile_is_told_beside_the_form_and_keeps_what_was_t
         desk.session.commit()
         form = fill(page, "准予奖励", "核实属实")
 
-        expect(form.get_by_role("alert")).to_contain_text("is refused already")
+        expect(form.get_by_role("alert")).to_contain_text("奖励已决定不予，不能再准予")
         expect(form.locator("textarea")).to_have_value("核实属实")
 
 
@@ -153,7 +153,7 @@ def test_an_emergency_is_begun_and_ended_on_its_page(visiting: Any, desk: Desk) 
         page.fill("#begin [name=name]", "又一次")
         page.fill("#begin [name=reason]", "x")
         page.locator("#begin button").click()
-        expect(page.locator("#begin .form-note")).to_contain_text("is on in 310112 since")
+        expect(page.locator("#begin .form-note")).to_contain_text("起已有应急“台风”，不能重复启动")
         fill(page, "结束", "预警解除")
         expect(page.locator("section").last).to_contain_text("结束理由 预警解除")
         expect(page.locator(".situation")).to_have_count(0)

@@ -54,7 +54,7 @@ const send = async (form, onAnswer) => {
     note.hidden = !text;
   };
   const {showFaults} = faultsOn(form, {}, (elsewhere) =>
-    tell(elsewhere.length ? t("没有办成：{why}", {why: elsewhere.map(({message}) => message).join("; ")}) : ""));
+    tell(elsewhere.length ? t("没有办成：{why}", {why: elsewhere.map(({message}) => message).join(t("；"))}) : ""));
   showFaults([]);
   button.disabled = true;
   try {

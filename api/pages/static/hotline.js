@@ -47,7 +47,7 @@ const picker = new PlacePicker(byId("map"), {
 const {showFault, showFaults} = faultsOn(
   form,
   {lat: "lon", accuracy_m: "lon", "caller.name": "caller", "caller.phone": "caller"},
-  (elsewhere) => note("form-note", elsewhere.map(({message}) => message).join("; "), true),
+  (elsewhere) => note("form-note", elsewhere.map(({message}) => message).join(t("；")), true),
 );
 
 /* ---- what it is ---- */

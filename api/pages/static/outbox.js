@@ -35,7 +35,7 @@ export class Outbox extends Sender {
   }
 
   refuse(report, {status, answer}) {
-    if (report.body.observed_at && String(answer.message).includes("observed_at")) {
+    if (report.body.observed_at && answer.fields?.some(({field}) => field === "observed_at")) {
       delete report.body.observed_at;  // this phone's clock is wrong; the service's own time is right
       report.nextAt = 0;
       this.isAskedAgain = true;

@@ -146,7 +146,7 @@ const row = async (outing) => {
 /* What the service refused stays here, whole, until somebody decides. */
 const refusal = (outing, chunks) => {
   const n = chunks.reduce((sum, {epoch_s, carried}) => sum + epoch_s.length - carried, 0);
-  const whys = [...new Set(chunks.map(({why}) => why))].join("; ");
+  const whys = [...new Set(chunks.map(({why}) => why))].join(t("；"));
   const again = async () => {
     await store.putChunks(chunks.map((chunk) => ({...chunk, state: "unsent"})));
     await show();
