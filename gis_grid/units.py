@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 from zoneinfo import ZoneInfo
@@ -226,9 +227,16 @@ def codes_below(code: str, *, at: datetime) -> sa.Select[str]:
 
 def units_above(session: Session, unit: Unit, *, at: datetime) -> list[Unit]:
     """The units above this one at a time, the nearest first and the root last."""
+    return list(session.scalars(_above(), {"unit": unit.id, "at": at}))
+
+
+@cache
+def _above() -> sa.Select[Unit]:
+    # Asked for by every step of a case, and to put it together takes longer than to answer it.
+    at = sa.bindparam("at", type_=sa.DateTime(timezone=True))
     path = (
         sa.select(Unit.parent_code.label("code"), sa.literal(1).label("height"))
-        .where(Unit.id == unit.id)
+        .where(Unit.id == sa.bindparam("unit"))
         .cte("above", recursive=True)
     )
     over = aliased(Unit)
@@ -238,7 +246,7 @@ def units_above(session: Session, unit: Unit, *, at: datetime) -> list[Unit]:
         .where(over.valid.contains(at), path.c.height < 20)
     )
     query = sa.select(Unit).join(path, Unit.code == path.c.code).where(Unit.valid.contains(at))
-    return list(session.scalars(query.order_by(path.c.height)))
+    return query.order_by(path.c.height)
 
 
 def posts_of(session: Session, unit_code: str, *, at: datetime) -> list[tuple[Post, PostHolder | None]]:
