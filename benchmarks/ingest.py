@@ -10,7 +10,8 @@ database. A part is taken in, then copied, then comes the next:
 Each client stores upload after upload, each in a transaction of its own; with `--senders` that many threads of it hand
 in uploads at once, and those that come together share a transaction, as in the service; with `--http` they send to
 `gis-grid serve` instead, one process on the same cores. A person makes a fix each 10 s, walking streets around home; a
-chunk is 60 fixes, ten minutes, and its predecessor's last.
+chunk is 60 fixes, ten minutes, and its predecessor's last. Last, what each person saw is kept, as the service does once
+a day.
 """
 
 import argparse
@@ -45,6 +46,7 @@ from gis_grid.layers import load_layer_file
 from gis_grid.permissions import Grant, Role
 from gis_grid.settings import Settings
 from gis_grid.track_intake import Upload, take_in
+from gis_grid.walked_ground import keep_walked
 
 CITY = load_city()
 FIX_EVERY_S, FIXES, STREET_M = 10, 60, 120.0
@@ -110,7 +112,9 @@ def _by_function(plan: Plan) -> Callable[[list[Sent]], Callable[[], None]]:
     intake = JointIntake(make, city=CITY)
 
     def send(upload: Sent) -> None:
-        read = Upload([make_chunk(**chunk) for chunk in upload], JUDGE, "b", utc_now())
+        read = Upload(
+            [make_chunk(**chunk, walker=f"key:bench/{chunk['track']}") for chunk in upload], JUDGE, "b", utc_now()
+        )
         if plan.senders > 1:
             intake.take_in(read)
             return
@@ -329,6 +333,24 @@ def tell(options: argparse.Namespace, measured: list[Measured], load: float) -> 
     )
 
 
+def tell_kept(installation: Installation) -> None:
+    """Keep what each person saw, and print what that took."""
+    now = utc_now()
+    with installation.sessions.begin() as session:
+        started, cpu = time.perf_counter(), time.process_time()
+        keep_walked(session, before=now.astimezone(CITY.zone).date(), city=CITY, now=now)
+        took, cpu = time.perf_counter() - started, time.process_time() - cpu
+        rows, people, size = session.execute(
+            sa.text("select count(*), count(distinct walker), pg_total_relation_size('walked_tiles') from walked_tiles")
+        ).one()
+        count = "select sum(ST_NPoints(geom)) from track_chunks"
+        fixes = session.scalar(sa.text(count)) or 0
+    print(
+        f"what {people:,} people saw in their day, {fixes:,} fixes, kept in {took:.1f} s, {cpu:.1f} s of it in Python: "
+        f"{fixes / took:,.0f} fixes/s; {rows:,} tiles, {size / 1e6:.1f} MB"
+    )
+
+
 def main() -> None:
     """Run the clients and say what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -351,6 +373,8 @@ def main() -> None:
             else:
                 measured = measure(installation, options, None)
             tell(options, measured, os.getloadavg()[0])
+            if not options.http:
+                tell_kept(installation)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,13 @@ from gis_grid.city import City
 from gis_grid.counted_steps import AND_POST, By
 from gis_grid.geo.tiles import CELL_M2, TILE_BYTES, Ground, GroundMask, count_cells, ground_of
 from gis_grid.indicators import Counted
-from gis_grid.patrols import TrackChunk
 from gis_grid.periods import Period
 from gis_grid.seen import SeenTile, Window, ground_of_rows, seen_in_window, sent
 from gis_grid.seen_shares import ExcludedGround, GroundMaskRow, PlaceLevel, places_at, seen_shares_at
 from gis_grid.teams import GroundKind, Team, TeamGround, TeamMember
 from gis_grid.tenures import GRID_MANAGER, Tenure
 from gis_grid.territory import layer_in_force
-from gis_grid.walked_ground import chunks_of_window, walked_ground
+from gis_grid.walked_ground import teams_of_walkers, walked_ground
 
 LEVELS = {
     By.CITY: PlaceLevel.DISTRICT,
@@ -112,7 +111,7 @@ def _of_patrollers(session: Session, window: Window, *, city: City, at: datetime
     for team, kind, code in session.execute(query):
         of_teams[team].add((GroundKind(kind), code))
     posted = _posted(session, of_teams, at=at)
-    named = _teams_of_walkers(session, window, city=city)
+    named = teams_of_walkers(session, window, city=city)
     places = {who: set().union(*(of_teams.get(team, set()) for team in teams)) for who, teams in named.items()} | posted
     grounds = _Grounds(session, places.values(), window, city=city, at=at)
     nothing = ground_of_rows([])
@@ -133,14 +132,6 @@ def _posted(session: Session, of_teams: Mapping[str, set[Place]], *, at: datetim
     for login, team, kind, code in session.execute(query):
         posted[f"user:{login}"] |= {(GroundKind(kind), code)} if kind and code else of_teams.get(team, set())
     return dict(posted)
-
-
-def _teams_of_walkers(session: Session, window: Window, *, city: City) -> dict[str, set[str]]:
-    named: dict[str, set[str]] = defaultdict(set)
-    query = sa.select(TrackChunk.walker, TrackChunk.team).where(chunks_of_window(window, city=city)).distinct()
-    for walker, team in session.execute(query):
-        named[str(walker)].add(team)
-    return named
 
 
 class _Grounds:

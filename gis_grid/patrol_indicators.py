@@ -17,9 +17,9 @@ from gis_grid.database import Base
 from gis_grid.dated import one_of
 from gis_grid.geo.track_chunks import MAX_SPAN_MS
 from gis_grid.indicators import Counted, Measure
-from gis_grid.patrols import TrackChunk
 from gis_grid.periods import Period
 from gis_grid.rebuilding import forgotten_before
+from gis_grid.seen import first_seen_day
 
 
 class PatrolFigure(Base):
@@ -118,10 +118,10 @@ def keep_patrol_figures(session: Session, *, before: datetime, city: City, now: 
 
 def _months(session: Session, before: datetime, city: City) -> list[Period]:
     """The months that fixes of before a time tell of, from the first one with fixes on."""
-    oldest = session.scalar(sa.select(sa.func.min(TrackChunk.started_at)))
+    oldest = first_seen_day(session)
     if oldest is None:
         return []
-    months = [Period.month(f"{oldest.astimezone(city.zone):%Y-%m}", city.zone)]
+    months = [Period.month(f"{oldest:%Y-%m}", city.zone)]
     while _rests_on(months[-1], before):
         months.append(Period.month(f"{months[-1].last + timedelta(days=1):%Y-%m}", city.zone))
     return months[:-1]

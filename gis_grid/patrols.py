@@ -56,7 +56,7 @@ class TrackChunk(Base):
 
     __table_args__ = (
         sa.UniqueConstraint("track", "content_sha256", "started_at"),
-        sa.Index("ix_track_chunks_started_at", "started_at"),
+        sa.Index("ix_track_chunks_started_at", "started_at", postgresql_using="brin"),
         sa.Index("ix_track_chunks_walker_started_at", "walker", "started_at"),
         sa.Index("ix_track_chunks_geom", "geom", postgresql_using="gist"),
         sa.Index("ix_track_chunks_received_at", "received_at", postgresql_using="brin"),

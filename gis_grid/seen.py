@@ -158,6 +158,11 @@ def _end(month: date) -> date:
     return (month.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
 
 
+def first_seen_day(session: Session) -> date | None:
+    """The first day on which anybody saw anything."""
+    return session.scalar(sa.select(sa.func.min(SeenTile.day)))
+
+
 def roll_up(session: Session, *, before: date, now: datetime) -> list[date]:
     """Roll up the months that end before a day and are not yet; which they are. Uploads wait for it."""
     month = sa.cast(sa.func.date_trunc("month", SeenTile.day), sa.Date)

@@ -4,6 +4,7 @@ The days of a month are added once they are over; what is kept of who sends a ch
 of which all raw fixes are there: with the first of them that is dropped, what is kept of its month goes too.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from heapq import merge
@@ -12,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import BIT
+from sqlalchemy.dialects.postgresql import BIT, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gis_grid.city import City
@@ -24,7 +25,7 @@ from gis_grid.geo.track_lines import fixes_of_lines
 from gis_grid.patrols import TrackChunk
 from gis_grid.periods import Period
 from gis_grid.rebuilding import SPAN, forgotten_before
-from gis_grid.seen import ROWS_AT_ONCE, Window, ground_of_rows, sent
+from gis_grid.seen import ROWS_AT_ONCE, Window, first_seen_day, ground_of_rows, sent
 from gis_grid.track_intake import SIGHT_M
 
 KEEPING = 1018  # advisory lock: one keeps or drops at a time
@@ -46,6 +47,16 @@ class WalkedTile(Base):
     bits: Mapped[Any] = mapped_column(BIT(16384, varying=True))
 
     __table_args__ = (sa.Index("ix_walked_tiles_month", "month"),)
+
+
+class WalkedTeam(Base):
+    """A team that the outings of one patroller in a month name."""
+
+    __tablename__ = "walked_teams"
+
+    walker: Mapped[str] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    team: Mapped[str] = mapped_column(primary_key=True)
 
 
 class WalkedMonth(Base):
@@ -72,6 +83,21 @@ def walked_ground(session: Session, window: Window, *, city: City) -> Walked:
     streams = [_kept(session, months), *(_burnt(session, part, city=city) for part in rest)]
     for walker, parts in groupby(merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
         yield walker, unite([ground for _, ground in parts])
+
+
+def teams_of_walkers(session: Session, window: Window, *, city: City) -> dict[str, set[str]]:
+    """Whom the outings of a window are by, each with the teams they name."""
+    months, rest = _split(session, window)
+    kept = sa.select(WalkedTeam.walker, WalkedTeam.team).where(WalkedTeam.month.in_(months))
+    teams: dict[str, set[str]] = defaultdict(set)
+    both: sa.CompoundSelect[str, str] = sa.union(kept, *(_teams(part, city) for part in rest))
+    for walker, team in session.execute(both):
+        teams[walker].add(team)
+    return teams
+
+
+def _teams(window: Window, city: City) -> sa.Select[str | None, str]:
+    return sa.select(TrackChunk.walker, TrackChunk.team).where(_chunks_of(window, city=city))
 
 
 def _split(session: Session, window: Window) -> tuple[list[date], list[Window]]:
@@ -106,7 +132,7 @@ def _kept(session: Session, months: Collection[date]) -> Walked:
         yield walker, ground_of_rows([row[1:] for row in rows])
 
 
-def chunks_of_window(window: Window, *, city: City) -> sa.ColumnElement[bool]:
+def _chunks_of(window: Window, *, city: City) -> sa.ColumnElement[bool]:
     """Those of patrollers whose names are known that may reach into a window."""
     period = Period(window.first, window.last, city.zone)
     earliest = period.since - timedelta(milliseconds=MAX_SPAN_MS)
@@ -118,7 +144,7 @@ def _burnt(session: Session, window: Window, *, city: City, walkers: Collection[
     """What patrollers saw in a window, out of their fixes."""
     query = (
         sa.select(TrackChunk.walker, TrackChunk.track, sa.func.ST_AsBinary(TrackChunk.geom))
-        .where(chunks_of_window(window, city=city), TrackChunk.geom.is_not(None))
+        .where(_chunks_of(window, city=city), TrackChunk.geom.is_not(None))
         .order_by(_by_name(TrackChunk.walker), TrackChunk.track)
         .execution_options(yield_per=CHUNKS_AT_ONCE)
     )
@@ -141,7 +167,7 @@ def keep_walked(session: Session, *, before: date, city: City, now: datetime) ->
     if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(KEEPING))):
         return []
     forgotten = forgotten_before(session)
-    months = [window for window in _months(session, before, city) if _is_whole(window, forgotten, city)]
+    months = [window for window in _months(session, before) if _is_whole(window, forgotten, city)]
     for window in months:
         row = session.get(WalkedMonth, window.first)
         if row is None:
@@ -150,17 +176,17 @@ def keep_walked(session: Session, *, before: date, city: City, now: datetime) ->
         elif late := _late(session, row, city):
             _make_again(session, row, late, city)
         if row.until < window.last:
-            _add(session, row.month, _burnt(session, Window(row.until + DAY, window.last), city=city))
+            _add(session, row.month, Window(row.until + DAY, window.last), city)
         row.until, row.kept_at = window.last, now
     session.flush()
     return [window.first for window in months]
 
 
-def _months(session: Session, before: date, city: City) -> list[Window]:
-    """The months with fixes, up to the day before `before`."""
-    oldest = session.scalar(sa.select(sa.func.min(TrackChunk.started_at)))
+def _months(session: Session, before: date) -> list[Window]:
+    """The months in which anything was seen, and those since, up to the day before `before`."""
+    oldest = first_seen_day(session)
     months: list[Window] = []
-    begins = oldest.astimezone(city.zone).date().replace(day=1) if oldest is not None else before
+    begins = oldest.replace(day=1) if oldest is not None else before
     while begins < before:
         after = (begins + 31 * DAY).replace(day=1)
         months.append(Window(begins, min(after, before) - DAY))
@@ -176,7 +202,7 @@ def _is_whole(window: Window, forgotten: datetime | None, city: City) -> bool:
 def _late(session: Session, row: WalkedMonth, city: City) -> set[str]:
     """Whose chunks of the days that were added came since."""
     query = sa.select(TrackChunk.walker).where(
-        chunks_of_window(Window(row.month, row.until), city=city), TrackChunk.received_at >= row.kept_at - ON_ITS_WAY
+        _chunks_of(Window(row.month, row.until), city=city), TrackChunk.received_at >= row.kept_at - ON_ITS_WAY
     )
     return {str(walker) for walker in session.scalars(query.distinct())}
 
@@ -185,12 +211,16 @@ def _make_again(session: Session, row: WalkedMonth, walkers: Collection[str], ci
     whose = (WalkedTile.month == row.month, WalkedTile.walker.in_(walkers))
     nothing = WalkedTile.bits.op("#")(WalkedTile.bits)  # the service deletes no rows
     session.execute(sa.update(WalkedTile).where(*whose).values(bits=nothing))
-    _add(session, row.month, _burnt(session, Window(row.month, row.until), city=city, walkers=walkers))
+    _add(session, row.month, Window(row.month, row.until), city, walkers)
 
 
-def _add(session: Session, month: date, walked: Walked) -> None:
+def _add(session: Session, month: date, window: Window, city: City, walkers: Collection[str] | None = None) -> None:
+    teams = _teams(window, city).add_columns(sa.literal(month)).distinct()
+    if walkers is not None:
+        teams = teams.where(TrackChunk.walker.in_(walkers))
+    session.execute(insert(WalkedTeam).from_select(["walker", "team", "month"], teams).on_conflict_do_nothing())
     rows: list[dict[str, Any]] = []
-    for walker, ground in walked:
+    for walker, ground in _burnt(session, window, city=city, walkers=walkers):
         columns = (ground.tile_row.tolist(), ground.tile_col.tolist(), ground.bits)
         for tile_row, tile_col, bits in zip(*columns, strict=True):
             text = f"x{bits.tobytes().hex()}"
@@ -207,11 +237,12 @@ def _store(session: Session, month: date, rows: list[dict[str, Any]]) -> None:
 
 
 def keep_walked_again(session: Session, walkers: Collection[str], days: Iterable[date], *, city: City) -> None:
-    """Make what is kept of some patrollers again, in the months of some days: their fixes have changed."""
+    """Make what is kept of some patrollers again, in the months of some days: fixes are gone; only the owner may."""
     session.execute(sa.select(sa.func.pg_advisory_xact_lock(KEEPING)))
     for month in sorted({day.replace(day=1) for day in days}):
         row = session.get(WalkedMonth, month)
         if row is not None:
+            session.execute(sa.delete(WalkedTeam).where(WalkedTeam.month == month, WalkedTeam.walker.in_(walkers)))
             _make_again(session, row, walkers, city)
 
 
@@ -220,5 +251,5 @@ def forget_walked(session: Session, *, before: datetime, city: City) -> None:
     session.execute(sa.select(sa.func.pg_advisory_xact_lock(KEEPING)))
     last = (before + SPAN).astimezone(city.zone).date()
     months = session.scalars(sa.select(WalkedMonth.month).where(WalkedMonth.month <= last)).all()
-    session.execute(sa.delete(WalkedTile).where(WalkedTile.month.in_(months)))
-    session.execute(sa.delete(WalkedMonth).where(WalkedMonth.month.in_(months)))
+    for table in (WalkedTile, WalkedTeam, WalkedMonth):
+        session.execute(sa.delete(table).where(table.month.in_(months)))

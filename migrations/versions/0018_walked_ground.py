@@ -29,18 +29,32 @@ def upgrade() -> None:
     if known:
         op.execute("alter table walked_tiles alter column bits set compression lz4")
     op.create_table(
+        "walked_teams",
+        sa.Column("walker", sa.Text(), nullable=False),
+        sa.Column("month", sa.Date(), nullable=False),
+        sa.Column("team", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("walker", "month", "team", name="pk_walked_teams"),
+    )
+    op.create_table(
         "walked_months",
         sa.Column("month", sa.Date(), nullable=False),
         sa.Column("until", sa.Date(), nullable=False),
         sa.Column("kept_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("month", name="pk_walked_months"),
     )
-    for table in ("walked_tiles", "walked_months"):
+    for table in ("walked_tiles", "walked_teams", "walked_months"):
         op.execute(f"grant select, insert, update on {table} to {APP_ROLE}")
-    op.create_index("ix_track_chunks_received_at", "track_chunks", ["received_at"], postgresql_using="brin")
+    # Chunks are stored about as they come. A table without statistics, as a month's is at first, was searched for a
+    # track's neighbours by time, through all that anybody walked in those hours.
+    op.drop_index("ix_track_chunks_started_at", "track_chunks")
+    for column in ("started_at", "received_at"):
+        op.create_index(f"ix_track_chunks_{column}", "track_chunks", [column], postgresql_using="brin")
 
 
 def downgrade() -> None:
-    op.drop_index("ix_track_chunks_received_at", "track_chunks")
+    for column in ("started_at", "received_at"):
+        op.drop_index(f"ix_track_chunks_{column}", "track_chunks")
+    op.create_index("ix_track_chunks_started_at", "track_chunks", ["started_at"])
     op.drop_table("walked_months")
+    op.drop_table("walked_teams")
     op.drop_table("walked_tiles")

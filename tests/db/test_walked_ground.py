@@ -15,7 +15,7 @@ from gis_grid.rebuilding import forgotten_before
 from gis_grid.seen import Window
 from gis_grid.track_intake import Upload, take_in
 from gis_grid.track_keeping import forget_tracks, withdraw_track
-from gis_grid.walked_ground import WalkedMonth, WalkedTile, keep_walked, walked_ground
+from gis_grid.walked_ground import WalkedMonth, WalkedTile, keep_walked, teams_of_walkers, walked_ground
 from tests.builders import BY, NOW
 from tests.db.test_track_intake import CITY, chunk, walk
 
@@ -24,8 +24,10 @@ MARCH = Window(date(2026, 3, 1), date(2026, 3, 31))
 SEASON = Window(date(2026, 2, 1), date(2026, 4, 30))
 
 
-def send(session: Session, fixes: pd.DataFrame, who: str = "user:anna", *, at: datetime = NOW) -> None:
-    take_in(session, Upload([chunk(fixes, walker=who)], Judge(bounds=None), "test", at), city=CITY)
+def send(
+    session: Session, fixes: pd.DataFrame, who: str = "user:anna", *, at: datetime = NOW, team: str = "east"
+) -> None:
+    take_in(session, Upload([chunk(fixes, walker=who, team=team)], Judge(bounds=None), "test", at), city=CITY)
     session.commit()
 
 
@@ -66,15 +68,18 @@ def outings() -> list[pd.DataFrame]:
 def test_kept_month_by_month_it_is_what_the_fixes_say(owner: Session, outings: list[pd.DataFrame]) -> None:
     for fixes in outings:
         send(owner, fixes)
-    send(owner, outings[0].assign(track="b"), "key:patrols/Ä")
+    send(owner, outings[0].assign(track="b"), "key:patrols/Ä", team="west")
     raw = told(owner), told(owner, SEASON)
+    teams = teams_of_walkers(owner, MARCH, city=CITY)
 
     assert keep(owner, date(2026, 4, 15)) == [date(2026, 3, 1), date(2026, 4, 1)]
 
     assert (told(owner), told(owner, SEASON)) == raw
     assert raw[0] == {"user:anna": cells(of(pd.concat(outings))), "key:patrols/Ä": cells(of(outings[0]))}
+    assert teams == {"user:anna": {"east"}, "key:patrols/Ä": {"west"}}
     without_fixes(owner)
     assert (told(owner), told(owner, SEASON)) == raw
+    assert teams_of_walkers(owner, MARCH, city=CITY) == teams
 
 
 def test_a_day_that_goes_on_is_asked_of_the_fixes(owner: Session, outings: list[pd.DataFrame]) -> None:
@@ -106,14 +111,15 @@ def test_what_comes_late_into_days_that_are_kept_is_made_again(owner: Session) -
 
 
 def test_an_outing_that_is_taken_back_goes_from_what_is_kept(owner: Session, outings: list[pd.DataFrame]) -> None:
-    for fixes in outings[:2]:
-        send(owner, fixes)
+    send(owner, outings[0], team="west")
+    send(owner, outings[1])
     keep(owner, date(2026, 4, 1))
 
     withdraw_track(owner, "t0", city=CITY, by=BY, now=NOW)
 
     without_fixes(owner)
     assert told(owner) == {"user:anna": cells(of(outings[1]))}
+    assert teams_of_walkers(owner, MARCH, city=CITY) == {"user:anna": {"east"}}
 
 
 def test_with_the_raw_fixes_of_a_month_goes_what_is_kept_of_it(owner: Session, outings: list[pd.DataFrame]) -> None:
