@@ -116,6 +116,23 @@ def test_what_was_settled_meanwhile_is_told_beside_the_form_and_keeps_what_was_t
         expect(form.locator("textarea")).to_have_value("核实属实")
 
 
+@pytest.mark.parametrize(
+    ("login", "path"), [("supervisor", "/situations"), ("operator", "/hotline"), ("operator", "/report")]
+)
+def test_what_was_typed_before_the_script_is_there_stays_out_of_addresses(
+    visiting: Any, desk: Desk, login: str, path: str
+) -> None:
+    with visiting(java_script_enabled=False) as visit:
+        sign_in(visit, login)
+        page = visit.open(path)
+        page.fill("#name", "王小明")
+        page.press("#name", "Enter")
+        page.wait_for_timeout(200)
+
+        assert page.url == visit.site + path
+        assert page.input_value("#name") == "王小明"
+
+
 def test_rewards_are_shown_where_a_role_counts_and_to_no_others(client: TestClient, verified: Case) -> None:
     texts = {who: as_(client, who).get("/rewards").text for who in ("supervisor", "elsewhere", "reward_clerk")}
     refused = [as_(client, who).get("/rewards").status_code for who in ("operator", None)]

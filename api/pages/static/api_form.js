@@ -1,6 +1,7 @@
 /* Forms that are sent to the API as JSON: what it refuses is told beside the fields, and nothing that was typed is lost.
 
-`data-post` is where to, `data-then` which page follows; without one, the answer is handed to `onAnswer`. A field's
+Until this script runs their buttons are disabled, and `method="dialog"` keeps a browser from putting what was typed into an
+address. `data-post` is where to, `data-then` which page follows; without one, the answer is handed to `onAnswer`. A field's
 `data-as` says what it is in JSON: `list` (words) or `instant` (on the clock of the zone that it names); a text without. */
 import {faultsOn} from "./faults.js";
 import {t} from "./words.js";
@@ -77,6 +78,7 @@ export const sendForms = (onAnswer) => {
       event.preventDefault();
       send(form, onAnswer);
     });
+    form.querySelector("button").disabled = false;
     form.dataset.ready = "true";
   }
 };
