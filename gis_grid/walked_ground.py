@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gis_grid.city import City
 from gis_grid.database import Base, sql
-from gis_grid.geo.sight import burn_steps, walked_steps
+from gis_grid.geo.sight import MAX_GAP_S, burn_steps, walked_steps
 from gis_grid.geo.tiles import Ground, union, unite
 from gis_grid.geo.track_chunks import MAX_SPAN_MS
 from gis_grid.geo.track_lines import fixes_of_lines
@@ -31,7 +31,7 @@ from gis_grid.track_intake import SIGHT_M
 KEEPING = 1018  # advisory lock: one keeps or drops at a time
 ON_ITS_WAY = timedelta(minutes=10)  # a chunk received before the days were added may have been stored after it
 CHUNKS_AT_ONCE = 2000
-DAY = timedelta(days=1)
+DAY, GAP = timedelta(days=1), timedelta(seconds=MAX_GAP_S)
 Walked = Iterator[tuple[str, Ground]]
 
 
@@ -132,19 +132,19 @@ def _kept(session: Session, months: Collection[date]) -> Walked:
         yield walker, ground_of_rows([row[1:] for row in rows])
 
 
-def _chunks_of(window: Window, *, city: City) -> sa.ColumnElement[bool]:
-    """Those of patrollers whose names are known that may reach into a window."""
+def _chunks_of(window: Window, *, city: City, margin: timedelta = timedelta()) -> sa.ColumnElement[bool]:
+    """Those of patrollers whose names are known that come within a margin of a window."""
     period = Period(window.first, window.last, city.zone)
-    earliest = period.since - timedelta(milliseconds=MAX_SPAN_MS)
-    is_near = (TrackChunk.started_at >= earliest, TrackChunk.started_at < period.until)
-    return sa.and_(*is_near, TrackChunk.ended_at >= period.since, TrackChunk.walker.is_not(None))
+    since, until = period.since - margin, period.until + margin
+    is_near = (TrackChunk.started_at >= since - timedelta(milliseconds=MAX_SPAN_MS), TrackChunk.started_at < until)
+    return sa.and_(*is_near, TrackChunk.ended_at >= since, TrackChunk.walker.is_not(None))
 
 
 def _burnt(session: Session, window: Window, *, city: City, walkers: Collection[str] | None = None) -> Walked:
-    """What patrollers saw in a window, out of their fixes."""
+    """What patrollers saw in a window, out of their fixes; a step may lead from one chunk to the next at midnight."""
     query = (
         sa.select(TrackChunk.walker, TrackChunk.track, sa.func.ST_AsBinary(TrackChunk.geom))
-        .where(_chunks_of(window, city=city), TrackChunk.geom.is_not(None))
+        .where(_chunks_of(window, city=city, margin=GAP), TrackChunk.geom.is_not(None))
         .order_by(_by_name(TrackChunk.walker), TrackChunk.track)
         .execution_options(yield_per=CHUNKS_AT_ONCE)
     )

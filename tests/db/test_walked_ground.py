@@ -94,6 +94,20 @@ def test_a_day_that_goes_on_is_asked_of_the_fixes(owner: Session, outings: list[
     assert told(owner)["user:anna"] == cells(of(pd.concat(outings[:2])))
 
 
+def test_a_step_at_midnight_is_kept_of_both_days(owner: Session) -> None:
+    """One chunk ends before midnight, the next begins after it."""
+    fixes = walk(20, every_s=40, step_m=150, begin_s=15 * 3600 - 580)
+    assert fixes["at"].iloc[14] < pd.Timestamp("2026-03-02T16:00Z") < fixes["at"].iloc[15]
+    send(owner, fixes.iloc[:15])
+    send(owner, fixes.iloc[15:])
+
+    for day in (3, 4):
+        keep(owner, date(2026, 3, day))
+
+    without_fixes(owner)
+    assert told(owner) == {"user:anna": cells(of(fixes))}
+
+
 def test_what_comes_late_into_days_that_are_kept_is_made_again(owner: Session) -> None:
     """The late fix undoes a step: what only that step saw is not seen any more."""
     whole = walk(12, step_m=30)
