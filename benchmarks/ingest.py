@@ -46,7 +46,7 @@ from gis_grid.layers import load_layer_file
 from gis_grid.permissions import Grant, Role
 from gis_grid.settings import Settings
 from gis_grid.track_intake import Upload, take_in
-from gis_grid.walked_ground import keep_walked
+from gis_grid.walked_ground import keep_walked, months_walked
 
 CITY = load_city()
 FIX_EVERY_S, FIXES, STREET_M = 10, 60, 120.0
@@ -338,7 +338,8 @@ def tell_kept(installation: Installation) -> None:
     now = utc_now()
     with installation.sessions.begin() as session:
         started, cpu = time.perf_counter(), time.process_time()
-        keep_walked(session, before=now.astimezone(CITY.zone).date(), city=CITY, now=now)
+        for month in months_walked(session, before=now.astimezone(CITY.zone).date(), city=CITY):
+            keep_walked(session, month, city=CITY, now=now)
         took, cpu = time.perf_counter() - started, time.process_time() - cpu
         rows, people, size = session.execute(
             sa.text("select count(*), count(distinct walker), pg_total_relation_size('walked_tiles') from walked_tiles")

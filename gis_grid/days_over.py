@@ -7,20 +7,28 @@ from datetime import date, datetime
 from gis_grid.installation import Installation, utc_now
 from gis_grid.repeating import repeating
 from gis_grid.seen import roll_up
-from gis_grid.walked_ground import keep_walked
+from gis_grid.walked_ground import keep_walked, months_walked
 
 EVERY_S = 900.0
 PATIENCE_S = 5.0
 
 
 def keep_days_over(installation: Installation, *, now: datetime) -> tuple[list[date], list[date]]:
-    """Keep all that is over by the city's clock; the months rolled up, and those with what each patroller saw."""
+    """Keep all that is over by the city's clock; the months rolled up, and those with what each patroller saw.
+
+    Month by month, so that nothing that was done is lost with what comes after it.
+    """
     city = installation.city
     today = now.astimezone(city.zone).date()
     with installation.sessions.begin() as session:
         rolled = roll_up(session, before=today, now=now)
-    with installation.sessions.begin() as session:
-        walked = keep_walked(session, before=today, city=city, now=now)
+    with installation.sessions() as session:
+        months = months_walked(session, before=today, city=city)
+    walked = []
+    for month in months:
+        with installation.sessions.begin() as session:
+            if keep_walked(session, month, city=city, now=now):
+                walked.append(month.first)
     return rolled, walked
 
 

@@ -159,39 +159,38 @@ def _burnt(session: Session, window: Window, *, city: City, walkers: Collection[
         yield walker, union(seen.between(window.first, window.last))
 
 
-def keep_walked(session: Session, *, before: date, city: City, now: datetime) -> list[date]:
-    """Add the days before `before` that are not kept yet, and what came late of those that are; the months looked at.
-
-    Nothing is done where another process is at it.
-    """
-    if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(KEEPING))):
-        return []
-    forgotten = forgotten_before(session)
-    months = [window for window in _months(session, before) if _is_whole(window, forgotten, city)]
-    for window in months:
-        row = session.get(WalkedMonth, window.first)
-        if row is None:
-            row = WalkedMonth(month=window.first, until=window.first - DAY, kept_at=now)
-            session.add(row)
-        elif late := _late(session, row, city):
-            _make_again(session, row, late, city)
-        if row.until < window.last:
-            _add(session, row.month, Window(row.until + DAY, window.last), city)
-        row.until, row.kept_at = window.last, now
-    session.flush()
-    return [window.first for window in months]
-
-
-def _months(session: Session, before: date) -> list[Window]:
-    """The months in which anything was seen, and those since, up to the day before `before`."""
-    oldest = first_seen_day(session)
+def months_walked(session: Session, *, before: date, city: City) -> list[Window]:
+    """The months with patrols up to the day before `before`, of which all raw fixes are there; the last one so far."""
+    oldest, forgotten = first_seen_day(session), forgotten_before(session)
     months: list[Window] = []
     begins = oldest.replace(day=1) if oldest is not None else before
     while begins < before:
         after = (begins + 31 * DAY).replace(day=1)
-        months.append(Window(begins, min(after, before) - DAY))
+        month = Window(begins, min(after, before) - DAY)
+        if _is_whole(month, forgotten, city):
+            months.append(month)
         begins = after
     return months
+
+
+def keep_walked(session: Session, month: Window, *, city: City, now: datetime) -> bool:
+    """Add the days of a month that are not kept yet, and what came late of those that are.
+
+    False where another process keeps one just now.
+    """
+    if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(KEEPING))):
+        return False
+    row = session.get(WalkedMonth, month.first)
+    if row is None:
+        row = WalkedMonth(month=month.first, until=month.first - DAY, kept_at=now)
+        session.add(row)
+    elif late := _late(session, row, city):
+        _make_again(session, row, late, city)
+    if row.until < month.last:
+        _add(session, row.month, Window(row.until + DAY, month.last), city)
+    row.until, row.kept_at = month.last, now
+    session.flush()
+    return True
 
 
 def _is_whole(window: Window, forgotten: datetime | None, city: City) -> bool:

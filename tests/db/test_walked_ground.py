@@ -15,7 +15,7 @@ from gis_grid.rebuilding import forgotten_before
 from gis_grid.seen import Window
 from gis_grid.track_intake import Upload, take_in
 from gis_grid.track_keeping import forget_tracks, withdraw_track
-from gis_grid.walked_ground import WalkedMonth, WalkedTile, keep_walked, teams_of_walkers, walked_ground
+from gis_grid.walked_ground import WalkedMonth, WalkedTile, keep_walked, months_walked, teams_of_walkers, walked_ground
 from tests.builders import BY, NOW
 from tests.db.test_track_intake import CITY, chunk, walk
 
@@ -32,9 +32,10 @@ def send(
 
 
 def keep(session: Session, before: date, *, now: datetime = NOW) -> list[date]:
-    kept = keep_walked(session, before=before, city=CITY, now=now)
+    months = months_walked(session, before=before, city=CITY)
+    assert all(keep_walked(session, month, city=CITY, now=now) for month in months)
     session.commit()
-    return kept
+    return [month.first for month in months]
 
 
 def of(fixes: pd.DataFrame, window: Window = MARCH) -> Ground:
@@ -152,7 +153,7 @@ def test_with_the_raw_fixes_of_a_month_goes_what_is_kept_of_it(owner: Session, o
 
 def test_one_process_keeps_at_a_time(owner: Session, engine: sa.Engine, outings: list[pd.DataFrame]) -> None:
     send(owner, outings[0])
-    keep_walked(owner, before=date(2026, 4, 1), city=CITY, now=NOW)
+    keep_walked(owner, MARCH, city=CITY, now=NOW)
 
     with sessions(engine).begin() as session:
-        assert keep_walked(session, before=date(2026, 4, 1), city=CITY, now=NOW) == []
+        assert not keep_walked(session, MARCH, city=CITY, now=NOW)
