@@ -125,6 +125,8 @@ def test_what_was_typed_before_the_script_is_there_stays_out_of_addresses(
     with visiting(java_script_enabled=False) as visit:
         sign_in(visit, login)
         page = visit.open(path)
+        for more in page.locator("form summary").all():
+            more.click()
         page.fill("#name", "王小明")
         page.press("#name", "Enter")
         page.wait_for_timeout(200)
