@@ -29,7 +29,7 @@ from gis_grid.periods import Period
 from gis_grid.report_exports import defused
 from gis_grid.score_weights import weights_at
 from gis_grid.territory import Area
-from gis_grid.units import Unit, posts_of
+from gis_grid.units import Unit, first_responsible
 
 RANKED = "closing_in_time_rate"
 KEPT_PERIODS = 120
@@ -155,8 +155,10 @@ def assess(session: Session, period: Period, by: By, *, now: datetime, kept: Kep
 
 def _places(values: Mapping[str, float]) -> dict[str, int]:
     """The place of each, the highest first; those that are equal share one, as in 1, 2, 2, 4."""
-    ordered = sorted(values.values(), reverse=True)
-    return {key: ordered.index(value) + 1 for key, value in values.items()}
+    places: dict[float, int] = {}
+    for place, value in enumerate(sorted(values.values(), reverse=True), start=1):
+        places.setdefault(value, place)
+    return {key: places[value] for key, value in values.items()}
 
 
 def has_synthetic(session: Session, period: Period, *, now: datetime) -> bool:
@@ -177,12 +179,7 @@ def _names(session: Session, by: By, found: Iterable[str], *, at: datetime) -> d
 
 
 def _first_posts(session: Session, found: Iterable[str], *, at: datetime) -> dict[str, str]:
-    return {
-        code: post.title
-        for code in found
-        for post, _ in posts_of(session, code, at=at)[:1]
-        if post.is_first_responsible
-    }
+    return {code: post.title for code, (post, _) in first_responsible(session, found, at=at).items()}
 
 
 CSV_COLUMNS = (
