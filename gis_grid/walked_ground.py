@@ -40,13 +40,11 @@ class WalkedTile(Base):
 
     __tablename__ = "walked_tiles"
 
-    walker: Mapped[str] = mapped_column(primary_key=True)
     month: Mapped[date] = mapped_column(primary_key=True)
+    walker: Mapped[str] = mapped_column(sa.Text(collation="C"), primary_key=True)  # the order of Python
     tile_row: Mapped[int] = mapped_column(primary_key=True)
     tile_col: Mapped[int] = mapped_column(primary_key=True)
     bits: Mapped[Any] = mapped_column(BIT(16384, varying=True))
-
-    __table_args__ = (sa.Index("ix_walked_tiles_month", "month"),)
 
 
 class WalkedTeam(Base):
@@ -80,7 +78,10 @@ class WalkedMonth(Base):
 def walked_ground(session: Session, window: Window, *, city: City) -> Walked:
     """What each patroller saw in a window, by name, one after the other: all lines of a month would not fit."""
     months, rest = _split(session, window)
-    streams = [_kept(session, months), *(_burnt(session, part, city=city) for part in rest)]
+    streams = [
+        *(_kept(session, month) for month in months),
+        *(_burnt(session, part, city=city) for part in rest),
+    ]
     for walker, parts in groupby(merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
         yield walker, unite([ground for _, ground in parts])
 
@@ -114,18 +115,11 @@ def _split(session: Session, window: Window) -> tuple[list[date], list[Window]]:
     return months, rest
 
 
-# Names are ordered as Python orders them, whatever the database's language is.
-def _by_name(column: Any) -> sa.ColumnElement[Any]:
-    return sa.collate(column, "C")
-
-
-def _kept(session: Session, months: Collection[date]) -> Walked:
-    tile = (WalkedTile.tile_row, WalkedTile.tile_col)
+def _kept(session: Session, month: date) -> Walked:
     query = (
-        sa.select(WalkedTile.walker, *tile, sent(sa.cast(sa.func.bit_or(WalkedTile.bits), BIT(16384, varying=True))))
-        .where(WalkedTile.month.in_(months))
-        .group_by(WalkedTile.walker, *tile)
-        .order_by(_by_name(WalkedTile.walker), *tile)
+        sa.select(WalkedTile.walker, WalkedTile.tile_row, WalkedTile.tile_col, sent(WalkedTile.bits))
+        .where(WalkedTile.month == month)
+        .order_by(WalkedTile.walker, WalkedTile.tile_row, WalkedTile.tile_col)
         .execution_options(yield_per=CHUNKS_AT_ONCE)
     )
     for walker, rows in groupby(session.execute(query), key=itemgetter(0)):
@@ -145,7 +139,7 @@ def _burnt(session: Session, window: Window, *, city: City, walkers: Collection[
     query = (
         sa.select(TrackChunk.walker, TrackChunk.track, sa.func.ST_AsBinary(TrackChunk.geom))
         .where(_chunks_of(window, city=city, margin=GAP), TrackChunk.geom.is_not(None))
-        .order_by(_by_name(TrackChunk.walker), TrackChunk.track)
+        .order_by(TrackChunk.walker.collate("C"), TrackChunk.track)
         .execution_options(yield_per=CHUNKS_AT_ONCE)
     )
     if walkers is not None:

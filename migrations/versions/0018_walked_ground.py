@@ -15,13 +15,12 @@ APP_ROLE = "gis_grid_app"
 def upgrade() -> None:
     op.create_table(
         "walked_tiles",
-        sa.Column("walker", sa.Text(), nullable=False),
         sa.Column("month", sa.Date(), nullable=False),
+        sa.Column("walker", sa.Text(collation="C"), nullable=False),
         *(sa.Column(name, sa.Integer(), nullable=False) for name in ("tile_row", "tile_col")),
         sa.Column("bits", BIT(16384, varying=True), nullable=False),
-        sa.PrimaryKeyConstraint("walker", "month", "tile_row", "tile_col", name="pk_walked_tiles"),
+        sa.PrimaryKeyConstraint("month", "walker", "tile_row", "tile_col", name="pk_walked_tiles"),
     )
-    op.create_index("ix_walked_tiles_month", "walked_tiles", ["month"])
     # A server may have been built without lz4: then its own has to do.
     known = op.get_bind().scalar(
         sa.text("select 'lz4' = any(enumvals) from pg_settings where name = 'default_toast_compression'")
