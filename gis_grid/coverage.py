@@ -1,6 +1,7 @@
 """How much of the ground that somebody answers for was seen in a period: of areas, posts, units and patrollers.
 
-What is seen of an area, whoever saw it, is kept for good; what one patroller saw is only in their raw fixes.
+What is seen of an area, whoever saw it, is kept for good; what one patroller saw, for as long as
+their raw fixes.
 """
 
 from collections import defaultdict

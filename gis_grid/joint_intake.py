@@ -33,7 +33,8 @@ class JointIntake:
         self._lock = threading.Lock()
         self._writers = ThreadPoolExecutor(TRANSACTIONS, thread_name_prefix="track-intake")
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
         """How many uploads wait for those before them."""
         return len(self._waiting)
 

@@ -194,9 +194,8 @@ def _is_whole(window: Window, forgotten: datetime | None, city: City) -> bool:
 
 def _late(session: Session, row: WalkedMonth, city: City) -> set[str]:
     """Whose chunks of the days that were added came since."""
-    query = sa.select(TrackChunk.walker).where(
-        _chunks_of(Window(row.month, row.until), city=city), TrackChunk.received_at >= row.kept_at - ON_ITS_WAY
-    )
+    came = _chunks_of(Window(row.month, row.until), city=city, margin=GAP)
+    query = sa.select(TrackChunk.walker).where(came, TrackChunk.received_at >= row.kept_at - ON_ITS_WAY)
     return {str(walker) for walker in session.scalars(query.distinct())}
 
 

@@ -66,7 +66,7 @@ def send(
         while door.began <= n:
             time.sleep(0.01)
     answers = [pool.submit(intake.take_in, one) for one in uploads]
-    while len(intake) < len(uploads):
+    while intake.waiting < len(uploads):
         time.sleep(0.01)
     door.open()
     return answers

@@ -95,15 +95,18 @@ def test_a_day_that_goes_on_is_asked_of_the_fixes(owner: Session, outings: list[
     assert told(owner)["user:anna"] == cells(of(pd.concat(outings[:2])))
 
 
-def test_a_step_at_midnight_is_kept_of_both_days(owner: Session) -> None:
-    """One chunk ends before midnight, the next begins after it."""
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_step_at_midnight_is_kept_of_both_days(owner: Session, is_late: bool) -> None:
+    """One chunk ends before midnight, the next begins after it, and may come when the first day is kept already."""
     fixes = walk(20, every_s=40, step_m=150, begin_s=15 * 3600 - 580)
     assert fixes["at"].iloc[14] < pd.Timestamp("2026-03-02T16:00Z") < fixes["at"].iloc[15]
     send(owner, fixes.iloc[:15])
-    send(owner, fixes.iloc[15:])
-
-    for day in (3, 4):
-        keep(owner, date(2026, 3, day))
+    if not is_late:
+        send(owner, fixes.iloc[15:])
+    keep(owner, date(2026, 3, 3), now=NOW + DAY)
+    if is_late:
+        send(owner, fixes.iloc[15:], at=NOW + DAY)
+    keep(owner, date(2026, 3, 4), now=NOW + 2 * DAY)
 
     without_fixes(owner)
     assert told(owner) == {"user:anna": cells(of(fixes))}

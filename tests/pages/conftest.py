@@ -19,11 +19,20 @@ from tests.applications import application
 from tests.browsers import PHONE
 from tests.builders import add_signed_in
 from tests.pages.walks import TOWN, Walk, add_team, sign_in
+from tests.stored_cases import Desk
 
 
 @pytest.fixture(scope="session")
 def template(furnished: str) -> str:
     return furnished
+
+
+@pytest.fixture
+def desk(installation: Installation, session: Session) -> Desk:
+    """Cases, and somebody signed in for each role, who is called as the role is."""
+    for role in Role:
+        add_signed_in(session, role.value, [Grant(role)])
+    return Desk(session, installation.photos)
 
 
 @pytest.fixture

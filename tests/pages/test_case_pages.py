@@ -22,18 +22,6 @@ COMMUNITY = "310112001001"
 
 
 @pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(installation: Installation, session: Session) -> Desk:
-    for role in Role:
-        add_signed_in(session, role.value, [Grant(role)])
-    return Desk(session, installation.photos)
-
-
-@pytest.fixture
 def client(installation: Installation, desk: Desk) -> Any:
     """A browser whose clock is the desk's."""
     with TestClient(application(installation, lambda: desk.at), raise_server_exceptions=False) as client:

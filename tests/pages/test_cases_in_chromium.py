@@ -22,11 +22,6 @@ SIZES = {"phone": PHONE, "desktop": DESKTOP | {"is_mobile": False, "has_touch": 
 
 
 @pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
 def desk(installation: Installation, session: Session) -> Desk:
     """At work until a while ago: the browser's service has the real clock."""
     for role in (Role.OPERATOR, Role.GRID_MANAGER, Role.HANDLER, Role.DISPATCHER):

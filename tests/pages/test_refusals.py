@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.orm import Session
 
 import api
 import gis_grid
@@ -29,13 +28,13 @@ from gis_grid.errors import GridError
 from gis_grid.evaluations import Direction
 from gis_grid.geo.datum import InvalidLonLat, LonLat
 from gis_grid.installation import Installation
-from gis_grid.permissions import Grant, Permission, ReporterClass, Role
+from gis_grid.permissions import Permission, ReporterClass
 from gis_grid.rewards import RewardStep
 from gis_grid.routing import Urgency
 from gis_grid.situations import SituationKind
 from gis_grid.units import UnitKind
 from tests.applications import application
-from tests.builders import NOW, add_signed_in, as_, bearer
+from tests.builders import NOW, as_, bearer
 from tests.pages.test_pages import token_of
 from tests.stored_cases import Desk
 
@@ -329,18 +328,6 @@ def test_what_is_wrong_with_a_step_is_told_in_chinese(step: Any) -> None:
 
     faults = fields_of(refused.value.errors())
     assert [fault for fault in faults if not CHINESE.search(in_chinese(fault["message"]) or "")] == []
-
-
-@pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
-def desk(installation: Installation, session: Session) -> Desk:
-    for role in Role:
-        add_signed_in(session, role.value, [Grant(role)])
-    return Desk(session, installation.photos)
 
 
 @pytest.fixture

@@ -30,11 +30,6 @@ CHENGGUAN, POLICE = "team-chengguan-310112001", "station-police-310112001"
 
 
 @pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
 def desk(installation: Installation, session: Session) -> Desk:
     """At work until a while ago: the browser's service has the real clock."""
     installation.settings.informant_keys = (SecretStr(new_key()),)

@@ -25,11 +25,6 @@ TOWN, OTHER = "310112001", "310112002"
 
 
 @pytest.fixture
-def template(furnished: str) -> str:
-    return furnished
-
-
-@pytest.fixture
 def clock() -> Callable[[], datetime]:
     return lambda: NOW + timedelta(days=60)
 
