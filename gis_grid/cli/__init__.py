@@ -218,7 +218,7 @@ app.add_typer(
         Lazy(
             "roll-up",
             "seen:roll_up_",
-            "Roll up the months that are over, and what each patroller saw up to yesterday; serve does it once a day.",
+            "Roll up the months that are over, and what each patroller saw on days that are; serve does it once a day.",
         ),
     ),
 )

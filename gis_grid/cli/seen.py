@@ -164,9 +164,10 @@ def exclude(
 
 
 def roll_up_(*, city: City = None) -> None:
-    """Roll up the months that are over, and what each patroller saw up to yesterday; serve does it once a day.
+    """Roll up the months that are over, and what each patroller saw on days that are; serve does it once a day.
 
-    A year is then asked as quickly as a month, and how much each patroller covered without their fixes.
+    A year is then asked as quickly as a month, and how much each patroller covered without their fixes. A day is over
+    six hours after its midnight.
 
     Example: `gis-grid seen roll-up`
     """
