@@ -198,6 +198,25 @@ def test_of_two_tabs_one_records_and_the_other_takes_over_when_it_is_closed(walk
     assert stored(session) == list(walk.told)
 
 
+def test_an_outing_whose_location_is_taken_away_is_interrupted_and_goes_on_once_it_is_back(
+    walking: Any, session: Session
+) -> None:
+    with walking() as walk:
+        page = walk.open()
+        walk.start()
+        walk.visit.context.clear_permissions()
+        expect(page.locator("#location-note")).to_contain_text("定位被拒绝")
+        expect(page.locator("#resume")).to_be_visible()
+        walk.reload()
+        expect(page.locator("#outing-note")).to_contain_text("被中断了")
+        walk.visit.context.grant_permissions(["geolocation"])
+        walk.start("#resume")
+        expect(page.locator("#outing-note")).to_be_hidden()
+        walk.stop()
+
+    assert stored(session) == list(walk.told)
+
+
 def test_team_shift_and_privacy_are_told_and_what_does_not_count_is_said(walking: Any, session: Session) -> None:
     with walking(locale="en-GB") as walk:
         page = walk.open()

@@ -175,13 +175,19 @@ export class Recorder {
     await this.onChange();
   }
 
-  /* Refused before the first fix, there was no outing; later, it is paused. */
+  /* Refused before the first fix, there was no outing; later, it is interrupted. A tab that is being closed may be told
+     that it was refused, too. */
   async fail(error) {
     if (error.code === DENIED && this.isGoing) {
-      if (this.outing.fixes) await this.pause();
+      if (this.outing.fixes) await this.interrupt();
       else await this.drop();
     }
     this.onTrouble(error);
+  }
+
+  interrupt() {
+    this.outing.isInterrupted = true;
+    return this.pause();
   }
 
   async drop() {
