@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from gis_grid.city import City
 from gis_grid.database import By
+from gis_grid.dated import BEGINNING
 from gis_grid.demo_cases import make_cases
 from gis_grid.demo_patrols import add_demo_teams
 from gis_grid.event_types import EventType
@@ -33,6 +34,7 @@ from gis_grid.units import NewHolder, appoint_holders, vacant_posts
 
 SEED = 310112
 DAYS = 30
+IN_OFFICE = timedelta(days=400)  # so long have people held their posts, and teams had their ground
 REPORTS_A_DAY = 110
 OUTINGS_A_SHIFT = 28
 PATROLLERS_A_TEAM = 2
@@ -76,7 +78,7 @@ def fill_with_demo(session: Session, city: City, *, snap_m: float, photos: Path,
     appointed = appoint(session, _tenures(session, grids, rng, now), by=BY, now=now, is_synthetic=True)
     held = appoint_holders(session, _holders(session, rng, now), by=BY, now=now, is_synthetic=True)
     load_patrol_rules(session, city, by=BY, now=now)  # the teams have blocks
-    teams = add_demo_teams(session, city, grids, by=BY, now=now)
+    teams = add_demo_teams(session, city, grids, since=now - IN_OFFICE, by=BY, now=now)
     filed = _file(session, city, grids, rng, snap_m=snap_m, now=now)
     cases = make_cases(session, city, photos=photos, now=now)
     fixes = _fixes(grids, city, rng, now)
@@ -100,7 +102,7 @@ def _tenures(session: Session, grids: gpd.GeoDataFrame, rng: Rng, now: datetime)
             # No such numbers exist: area code 000, mobile prefix 100.
             duty_phone=f"000-0000{number:04d}",
             own_phone=f"1000000{number:04d}",
-            since=now - timedelta(days=400),
+            since=now - IN_OFFICE,
             until=None,
         )
 
@@ -112,7 +114,7 @@ def _holders(session: Session, rng: Rng, now: datetime) -> Iterator[NewHolder]:
             title=post.title,
             name=_name(rng),
             own_phone=f"1000001{number:04d}",
-            since=now,
+            since=max(now - IN_OFFICE, post.valid.lower or BEGINNING),
             until=None,
         )
 

@@ -1,6 +1,6 @@
 """Synthetic teams for a try: in each town a community team and two street teams, beside the examples we ship."""
 
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from pathlib import Path
 
 import geopandas as gpd
@@ -14,10 +14,11 @@ from gis_grid.teams import Teams, load_teams, read_teams
 LATE_TOWNS = 2  # whose night patrol comes ten minutes after the day's has left: something for `shifts gaps` to find
 
 
-def add_demo_teams(session: Session, city: City, grids: gpd.GeoDataFrame, *, by: By, now: datetime) -> int:
+def add_demo_teams(
+    session: Session, city: City, grids: gpd.GeoDataFrame, *, since: datetime, by: By, now: datetime
+) -> int:
     """Store teams for every town, with hours round the clock but for a planted gap; how many teams there are now."""
     shipped = _shipped(city.rules, city) if city.rules else None
-    since = now - timedelta(days=400)
     known = {stretch.key[0] for _, stretch in shipped.teams} if shipped else set()
     teams, grounds, shifts = [], [], []
     towns = grids.drop_duplicates("town_code")[["town_code", "town"]]
