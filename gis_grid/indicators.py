@@ -153,6 +153,11 @@ class Prior(NamedTuple):
     mean: float
     cases: float
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether the units differ no more than chance would have it."""
+        return self.cases > MOST_ALIKE / 10
+
 
 def fit_prior(done: Sequence[int], due: Sequence[int]) -> Prior | None:
     """The beta distribution under which the units' counts are likeliest (empirical Bayes); None without any case.

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from gis_grid.errors import InvalidInput
 from gis_grid.instants import as_utc
 
+SETTLING = timedelta(days=7)
+
 
 @dataclass(frozen=True)
 class Period:
@@ -38,6 +40,22 @@ class Period:
         if found is None:
             raise InvalidInput(f"month: {text[:20]!r} is not a month such as 2026-03", fields=("month",))
         return cls._of_month(int(found[1]), int(found[2]), zone)
+
+    @classmethod
+    def at_hand(cls, now: datetime, zone: ZoneInfo) -> Self:
+        """The month to show unasked: the last one in the first seven days of a month, which have little to tell."""
+        day = now.astimezone(zone).date() - SETTLING
+        return cls._of_month(day.year, day.month, zone)
+
+    @classmethod
+    def asked(cls, since: date | None, until: date | None, *, now: datetime, zone: ZoneInfo) -> Self:
+        """The days asked for; without the first, the month up to the last; without both, the one at hand up to now."""
+        today = now.astimezone(zone).date()
+        if since is None and until is None:
+            month = cls.at_hand(now, zone)
+            return cls(month.first, min(month.last, today), zone)
+        last = until or today
+        return cls(since or last.replace(day=1), last, zone)
 
     @classmethod
     def _of_month(cls, year: int, month: int, zone: ZoneInfo) -> Self:
@@ -73,6 +91,17 @@ class Period:
     def year_before(self) -> Self:
         """For a month, the same one a year before (同比)."""
         return self._of_month(self.first.year - 1, self.first.month, self.zone)
+
+    def beside(self, now: datetime) -> list[Self]:
+        """The months before and after its first day's that have begun."""
+        start = self.first.replace(day=1)
+        days = [start - timedelta(days=1), start + timedelta(days=31)]
+        today = now.astimezone(self.zone).date()
+        return [
+            self._of_month(day.year, day.month, self.zone)
+            for day in days
+            if day.year >= 1971 and day.replace(day=1) <= today
+        ]
 
     def __str__(self) -> str:
         return f"{self.first} – {self.last}"

@@ -101,6 +101,7 @@ def test_one_lucky_case_does_not_lead_the_shrunk_ranking_as_it_leads_the_raw_one
     prior = fit_prior(done, due)
 
     assert prior is not None
+    assert not prior.is_flat
     raw = [of / all_ for of, all_ in zip(done, due, strict=True)]
     fair = [shrunk(of, all_, prior) for of, all_ in zip(done, due, strict=True)]
     assert raw.index(max(raw)) == 0
@@ -113,6 +114,7 @@ def test_units_that_differ_no_more_than_chance_are_told_apart_hardly_at_all() ->
     assert prior is not None
     assert prior.mean == 0.5
     assert prior.cases > 1e5
+    assert prior.is_flat
 
 
 @pytest.mark.parametrize("name", list(INDICATORS))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import InSession, Now, Plain, TheActor, TheCity
 from api.errors import status_of
+from api.pages.months import month_links
 from api.pages.refusals import told
 from api.pages.rendering import page, say
 from api.pages.supervision_words import CAUSES, GROUNDS
@@ -51,7 +52,7 @@ def accountability_page(
     until: Day = None,
     done: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> HTMLResponse:
-    """Proposals of a period, this month without days, and the referrals made."""
+    """Proposals of a period, and the referrals made."""
     return _page(request, caller, session, city, now=now, days=(since, until), done=done)
 
 
@@ -68,9 +69,7 @@ def _page(
     typed: NewReferral | None = None,
     status: int = 200,
 ) -> HTMLResponse:
-    since, until = days
-    last = until or now.astimezone(city.zone).date()
-    period = Period(since or last.replace(day=1), last, city.zone)
+    period = Period.asked(*days, now=now, zone=city.zone)
     found = proposals_in_scope(session, caller, proposals(session, period, now=now), now=now)
     open_ones = [one for one in found if not one.is_referred]
     referred = referrals_in_scope(session, caller, find_referrals(session, limit=REFERRED_LISTED), now=now)
@@ -82,6 +81,7 @@ def _page(
         status=status,
         synthetic=[SYNTHETIC_PARTS["cases"]] if has_synthetic(session, period, now=now) else [],
         period=period,
+        months=month_links(period, now, lambda month: f"/accountability?since={month.first}&until={month.last}"),
         proposals=open_ones[:LISTED],
         total=len(open_ones),
         referred=referred,

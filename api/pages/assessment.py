@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import InSession, Now, Plain, TheActor, TheCity, TheCounts
 from api.pages.figures import type_names
+from api.pages.months import Month, month_links, month_text, period_of
 from api.pages.rendering import page
 from api.pages.supervision_words import (
     BY,
@@ -34,7 +35,6 @@ from gis_grid.assessment_scope import (
     in_scope,
     note_passes,
 )
-from gis_grid.city import City
 from gis_grid.counted_steps import PATROLLED, By, LogRow, log_rows
 from gis_grid.errors import NotFound
 from gis_grid.evaluations import Direction, evaluated
@@ -47,7 +47,6 @@ from gis_grid.units import UnitKind, units_at
 router = APIRouter(prefix="/assessment")
 LISTED = 300
 ROWS_LISTED = 500
-Month = Annotated[str, Query(description="such as 2026-03; this month without it", max_length=20)]
 Key = Annotated[str, Query(max_length=200, description="as the assessment names it"), Plain]
 
 
@@ -135,6 +134,7 @@ def ranking(
         "assessment.html",
         caller=caller,
         **_common(session, request, caller, period, by, now=now),
+        months=month_links(period, now, lambda month: f"/assessment?{_asked(month, by)}"),
         rows=[(row, figures_of(row, ranked)) for row in rows[:LISTED]],
         columns=ranked,
         hidden=len(rows) - min(len(rows), LISTED),
@@ -145,7 +145,7 @@ def ranking(
         is_scored=by is not By.PATROLLER or any(row.score for row in rows),
         most_weight=max((row.score.weight for row in whole.rows if row.score), default=0.0),
         platform=next((row.score.platform_share for row in whole.rows if row.score), None),
-        download=urlencode({"month": _text(period), "by": by.value, "format": "csv"}),
+        download=f"{_asked(period, by)}&format=csv",
     )
 
 
@@ -170,7 +170,7 @@ def one(
     whole = assess(session, period, by, now=now, kept=kept)
     row = next((row for row in whole.rows if row.key == key), None)
     if row is None:
-        raise NotFound(f"nothing was counted for {key[:60]!r} in {_text(period)}")
+        raise NotFound(f"nothing was counted for {key[:60]!r} in {month_text(period)}")
     rows: list[LogRow] = []
     if measure is not None:
         demand_rows(session, caller, by, key, measure=measure, now=now)
@@ -203,7 +203,7 @@ def _evaluations(session: Session, period: Period, by: By, key: str, *, at: date
         codes = [unit.code for unit in units_at(session, at=at, kinds=[UnitKind.SUB_CENTRE], area_code=key)]
     else:
         codes = [key] if by is By.UNIT else []
-    found = evaluated(session, _text(period), at=at) if codes else {}
+    found = evaluated(session, month_text(period), at=at) if codes else {}
     return next((found[code] for code in codes if code in found), {})
 
 
@@ -212,14 +212,13 @@ def _common(session: Session, request: Request, caller: Caller, period: Period, 
     words = dict(BY)
     if not caller.may(Permission.SEE_ASSESSMENT):
         words = {each: word for each, word in words.items() if each not in OF_PERSONS}
-    asked = {"month": _text(period), "by": by.value}
     made_up = {
         "cases": has_synthetic(session, period, now=now),
         "patrols": by in PATROLLED and has_synthetic_tracks(session),
     }
     return {
         "period": period,
-        "month": _text(period),
+        "month": month_text(period),
         "by": by,
         "words_of": words,
         "indicator_names": INDICATOR_NAMES,
@@ -227,7 +226,7 @@ def _common(session: Session, request: Request, caller: Caller, period: Period, 
         "is_over": period.until <= now,
         "opened": _opened(caller, by),
         "kinds": {**FAMILIES, **NAMES, **REPORTER_CLASSES, "city": BY[By.CITY], **type_names(session, request)},
-        "query": lambda **changes: urlencode(asked | changes),
+        "query": lambda **changes: _asked(period, by, **changes),
         "synthetic": [SYNTHETIC_PARTS[part] for part, is_made_up in made_up.items() if is_made_up],
     }
 
@@ -238,10 +237,5 @@ def _opened(caller: Caller, by: By) -> frozenset[Measure]:
     return frozenset(Measure) - {Measure.COVER} - ({Measure.MISS} if is_hidden else set())
 
 
-def period_of(month: str, city: City, now: Any) -> Period:
-    """The month that is asked for, this one where none is."""
-    return Period.month(month or f"{now.astimezone(city.zone):%Y-%m}", city.zone)
-
-
-def _text(period: Period) -> str:
-    return f"{period.first:%Y-%m}"
+def _asked(period: Period, by: By, **more: str) -> str:
+    return urlencode({"month": month_text(period), "by": by.value} | more)

@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from api.deps import InSession, Now, TheCity, TheCounts
-from api.pages.assessment import Month, period_of
 from api.pages.drawing import basemap_of, reference_of, synthetic_note
+from api.pages.months import Month, month_text, period_of
 from api.pages.rendering import page, sheet
 from api.pages.supervision_words import BY, INDICATOR_NAMES
 from api.routers.bulletin import Assessor
@@ -43,7 +43,7 @@ def assessment_map_page(
     indicator: Named = "closing_in_time_rate",
 ) -> HTMLResponse:
     """One indicator of a month on the map."""
-    text = f"{period_of(month, city, now).first:%Y-%m}"
+    text = month_text(period_of(month, city, now))
     asked = {"month": text, "by": by, "indicator": indicator}
     return page(
         request,
@@ -98,7 +98,7 @@ def draw_assessment(
     """One indicator of a month by grid, or else by town; those that an assessment leaves out are drawn as empty."""
     layer = the_layer(session, now)
     areas = areas_frame(session, layer, Level.TOWN, Level.COMMUNITY)
-    month = f"{assessment.period.first:%Y-%m}"
+    month = month_text(assessment.period)
     if assessment.by is By.GRID:
         frame = grids_frame(session, layer)
         names = frame["town"] + " · " + frame["community"] + " " + frame["grid_code"]

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from api.deps import InSession, Now, TheCity
 from api.pages.case_rows import words
 from api.pages.case_words import VALUES
+from api.pages.months import month_links
 from api.pages.rendering import page
 from api.pages.words import SYNTHETIC_PARTS
 from api.routers.bulletin import Assessor, in_scope
@@ -33,10 +34,8 @@ def bulletin_page(
     since: Day = None,
     until: Day = None,
 ) -> HTMLResponse:
-    """Cases that turned red from one day to another, those where the caller's roles count; this month without days."""
-    today = now.astimezone(city.zone).date()
-    last = until or today
-    period = Period(since or last.replace(day=1), last, city.zone)
+    """Cases that turned red from one day to another, those where the caller's roles count."""
+    period = Period.asked(since, until, now=now, zone=city.zone)
     found = red_cases(session, period, now=now)
     bulletin = replace(found, runs=tuple(in_scope(session, caller, found)))
     return page(
@@ -45,10 +44,15 @@ def bulletin_page(
         caller=caller,
         bulletin=bulletin,
         period=period,
+        months=month_links(period, now, lambda month: f"/bulletin?{_days(month)}"),
         by_person=bulletin.by_unit_and_person,
         runs=sorted(bulletin.runs, key=lambda run: run.red_at, reverse=True)[:LISTED],
         values=VALUES,
-        download=urlencode({"since": period.first, "until": period.last}),
+        download=_days(period),
         synthetic=[SYNTHETIC_PARTS["cases"]] if any(run.is_synthetic for run in bulletin.runs) else [],
         **words(session, request),
     )
+
+
+def _days(period: Period) -> str:
+    return urlencode({"since": period.first, "until": period.last})

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request, Response
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import Code, InSession, Now, Plain, TheActor, TheCity
 from api.errors import status_of
-from api.pages.assessment import Month, period_of
+from api.pages.months import Month, month_links, month_text, period_of
 from api.pages.refusals import told
 from api.pages.rendering import page, say
 from api.pages.supervision_words import DIRECTIONS
@@ -57,7 +57,7 @@ def _page(
 ) -> HTMLResponse:
     month, direction, by_unit = asked
     period = period_of(month, city, now)
-    text, at = f"{period.first:%Y-%m}", min(period.until, now)
+    text, at = month_text(period), min(period.until, now)
     found = evaluations_in_scope(session, caller, matrix(session, text, direction, at=at), city=city, now=now)
     kind = UnitKind.CENTRE if direction is Direction.DISTRICT_TO_TOWN else UnitKind.SUB_CENTRE
     speakers = [unit for unit in units_at(session, at=now, kinds=[kind]) if _may(session, caller, unit, city, now)]
@@ -69,6 +69,7 @@ def _page(
         caller=caller,
         status=status,
         month=text,
+        months=month_links(period, now, lambda month: _address(month_text(month), direction, by_unit or "")),
         direction=direction,
         directions=DIRECTIONS,
         found=sorted(found.items(), key=lambda item: (item[0][0], -item[1].points)),
@@ -114,7 +115,6 @@ def evaluate_here(
     reason: Field = "",
 ) -> Response:
     """Evaluate a unit in the name of another."""
-    asked: dict[str, Any] = {"month": month, "direction": direction.value, "by_unit": by_unit}
     try:
         demand_evaluate(session, caller, by_unit, city=city, now=now)
         new = NewEvaluation(direction, month, by_unit, of_unit, criterion, _points(points), reason)
@@ -125,7 +125,11 @@ def evaluate_here(
         fault = say(request, "没有记下：%(why)s", why=told(request, str(error)))
         known = (month, direction, by_unit)
         return _page(request, caller, session, city, now=now, asked=known, fault=fault, status=status_of(error))
-    return RedirectResponse(f"/evaluations?{urlencode(asked)}", 303)
+    return RedirectResponse(_address(month, direction, by_unit), 303)
+
+
+def _address(month: str, direction: Direction, by_unit: str) -> str:
+    return f"/evaluations?{urlencode({'month': month, 'direction': direction.value, 'by_unit': by_unit})}"
 
 
 def _points(text: str) -> Decimal:

@@ -14,6 +14,7 @@ from api.deps import Address, Anyone, Code, InSession, Now, Plain, TheCity, TheI
 from api.errors import status_of
 from api.pages.case_words import ACTIONS, LIGHTS, NO_LIGHT, STAGES
 from api.pages.figures import count_reports, town_names, type_names
+from api.pages.months import month_text
 from api.pages.rendering import page, say
 from api.pages.words import SYNTHETIC_PARTS
 from api.routers.openness import RECENT, Bulletins, count_query, open_month, open_months
@@ -22,6 +23,7 @@ from gis_grid.cases import Case
 from gis_grid.city import City
 from gis_grid.geo.privacy import LEAST_SHOWN
 from gis_grid.openness import NoSuchProgress, Progress, PublicCount, progress_of, public_counts
+from gis_grid.periods import Period
 from gis_grid.rate_limits import TooMany
 from gis_grid.reports import ReportFilter
 
@@ -114,7 +116,7 @@ def _shown(
     counts = public_counts(session, since=now - RECENT)
     towns, types = town_names(session, at=now), type_names(session, request)
     drawn: Bulletins = request.app.state.public_bulletins
-    bulletin = drawn.of(session, open_month(city, month, now), now=now)
+    bulletin = drawn.of(session, open_month(city, month or month_text(Period.at_hand(now, city.zone)), now), now=now)
     recent = count_reports(session, ReportFilter(since=now - RECENT))
     made_up = {"reports": recent.has_synthetic, "cases": bulletin.is_synthetic or _has_synthetic(session, now)}
     return {
@@ -128,8 +130,8 @@ def _shown(
         "town": town,
         "towns": towns,
         "bulletin": bulletin,
-        "month": f"{bulletin.period.first:%Y-%m}",
-        "months": [f"{period.first:%Y-%m}" for period in open_months(city, now)],
+        "month": month_text(bulletin.period),
+        "months": [month_text(period) for period in open_months(city, now)],
         "least": LEAST_SHOWN,
         "synthetic": [SYNTHETIC_PARTS[part] for part, is_made_up in made_up.items() if is_made_up],
     }

@@ -202,3 +202,45 @@ def test_a_month_is_compared_with_the_one_before_and_the_one_a_year_before() -> 
     assert (january.month_before.first, january.month_before.last) == (date(2025, 12, 1), date(2025, 12, 31))
     assert (january.year_before.first, january.year_before.last) == (date(2025, 1, 1), date(2025, 1, 31))
     assert january.since.isoformat() == "2025-12-31T16:00:00+00:00"
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text + "T04:00").replace(tzinfo=CITY.zone)
+
+
+@pytest.mark.parametrize(
+    ("today", "since", "until", "days"),
+    [
+        ("2026-03-01", None, None, ("2026-02-01", "2026-02-28")),
+        ("2026-03-07", None, None, ("2026-02-01", "2026-02-28")),
+        ("2026-03-08", None, None, ("2026-03-01", "2026-03-08")),
+        ("2026-01-03", None, None, ("2025-12-01", "2025-12-31")),
+        ("2026-03-01", "2026-03-01", None, ("2026-03-01", "2026-03-01")),
+        ("2026-03-01", None, "2026-02-20", ("2026-02-01", "2026-02-20")),
+        ("2026-03-20", None, "2026-03-19", ("2026-03-01", "2026-03-19")),
+    ],
+)
+def test_without_days_it_is_the_month_up_to_now_and_the_last_one_in_the_first_week(
+    today: str, since: str | None, until: str | None, days: tuple[str, str]
+) -> None:
+    first, last = (date.fromisoformat(text) if text else None for text in (since, until))
+    period = Period.asked(first, last, now=at(today), zone=CITY.zone)
+
+    assert (str(period.first), str(period.last)) == days
+
+
+@pytest.mark.parametrize(
+    ("month", "today", "months"),
+    [
+        ("2026-01", "2026-03-05", ["2025-12", "2026-02"]),
+        ("2026-01", "2026-01-31", ["2025-12"]),
+        ("2026-12", "2027-01-01", ["2026-11", "2027-01"]),
+        ("1971-01", "2099-12-31", ["1971-02"]),
+        ("2099-12", "2099-12-31", ["2099-11"]),
+        ("2099-12", "2026-03-05", []),
+    ],
+)
+def test_beside_a_month_lie_those_that_have_begun(month: str, today: str, months: list[str]) -> None:
+    beside = Period.month(month, CITY.zone).beside(at(today))
+
+    assert [f"{one.first:%Y-%m}" for one in beside if one.is_month] == months

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,19 @@ def test_a_towns_bulletin_has_its_own_cases_and_another_towns_none(client: TestC
     assert re.search(r"#step-\d+", town)
     assert "江川路街道" in town
     assert "这段时间没有案件变红" in other
+
+
+@pytest.mark.parametrize("path", ["/bulletin", "/assessment", "/evaluations", "/accountability"])
+def test_on_the_first_of_may_a_page_of_months_tells_of_april_and_leads_to_those_beside_it(
+    client: TestClient, desk: Desk, path: str
+) -> None:
+    page = as_(client, "supervisor").get(path).text
+    before, after = re.findall(rf'<a href="({path}[^"]+)">(?:‹ 2026-03|2026-05 ›)</a>', page)
+
+    assert re.search(r'value="2026-04(-01)?"', page)
+    assert "2026-03" in before
+    assert "2026-05" in after
+    assert [client.get(unescape(address)).status_code for address in (before, after)] == [200, 200]
 
 
 def test_a_unit_finds_how_its_score_came_about_down_to_the_log(client: TestClient, desk: Desk) -> None:
