@@ -45,12 +45,12 @@ class Worked:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def work(installation: Installation, *, clients: int, seconds: float) -> Worked:
+def work(installation: Installation, *, clients: int, seconds: float, workers: int) -> Worked:
     """Serve the installation from another process and let so many people work at once; prints what they saw."""
     logins = _add_accounts(installation, clients)
     points = _points(installation)
     worked = Worked()
-    with Served(installation) as served:
+    with Served(installation, workers=workers) as served:
         start = threading.Barrier(clients + 1)
         people = [_Person(login, served.port, worked, points=points, start=start, seconds=seconds) for login in logins]
         threads = [threading.Thread(target=person.run, daemon=True) for person in people]
@@ -89,15 +89,16 @@ def _points(installation: Installation) -> list[tuple[float, float, str]]:
 
 
 class Served:
-    """`gis-grid serve` on the same data, in a process of its own, as long as it is entered."""
+    """`gis-grid serve` on the same data, in processes of its own, as long as it is entered."""
 
     port = 0
 
-    def __init__(self, installation: Installation) -> None:
-        self._data = installation.settings.data
+    def __init__(self, installation: Installation, *, workers: int) -> None:
+        self._data, self._workers = installation.settings.data, workers
 
     def __enter__(self) -> Self:
         words = [sys.executable, "-c", "from gis_grid.cli import main; main()", "serve", "--port", "0"]
+        words += ["--workers", str(self._workers)]
         environment = os.environ | {
             "GIS_GRID_DATA": str(self._data),
             "GIS_GRID_SIGN_INS_PER_QUARTER_HOUR": "100000",  # all clients have one address
@@ -113,7 +114,7 @@ class Served:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Of the process that the others are children of."""
         return self._process.pid
 
     def __exit__(self, *_: object) -> None:

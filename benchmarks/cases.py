@@ -1,6 +1,6 @@
 """A million cases in an embedded, durable PostGIS: what boards and queues cost, then 200 people at work at once.
 
-    .venv/bin/python benchmarks/cases.py [--cases 1000000] [--open 20000] [--clients 200] [--seconds 60] [--data FOLDER]
+    .venv/bin/python benchmarks/cases.py [--cases 1000000] [--open 20000] [--clients 200] [--workers 1] [--seconds 60] [--data FOLDER]
 
 Stops with an error where a question about open cases reads closed ones, where the state of a case is not what its log
 says, and where a client gets an answer that it should not get. `--data` keeps the database and uses it again.
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1_000_000)
     parser.add_argument("--open", type=int, default=20_000)
     parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=1, help="processes of the service")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--data", type=Path)
     given = parser.parse_args()
@@ -63,7 +64,7 @@ def main() -> None:
             measure(installation, now=now)
             if given.clients:
                 before = _newest(installation)
-                worked = work(installation, clients=given.clients, seconds=given.seconds)
+                worked = work(installation, clients=given.clients, seconds=given.seconds, workers=given.workers)
                 _check_log(installation, worked, before)
     finally:
         if given.data is None:

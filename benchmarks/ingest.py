@@ -9,7 +9,7 @@ database. A part is taken in, then copied, then comes the next:
 
 Each client stores upload after upload, each in a transaction of its own; with `--senders` that many threads of it hand
 in uploads at once, and those that come together share a transaction, as in the service; with `--http` they send to
-`gis-grid serve` instead, one process on the same cores. A person makes a fix each 10 s, walking streets around home; a
+`gis-grid serve` instead, on the same cores. A person makes a fix each 10 s, walking streets around home; a
 chunk is 60 fixes, ten minutes, and its predecessor's last. Last, what each person saw is kept, as the service does once
 a day.
 """
@@ -188,6 +188,14 @@ def _works_in(process: Path, folder: Path) -> bool:
         return False
 
 
+def service_cpu_s(served: Served | None) -> float:
+    """Return the processor time of the service and its workers."""
+    if served is None:
+        return 0.0
+    children = Path(f"/proc/{served.pid}/task/{served.pid}/children").read_text().split()
+    return sum(ticks(Path("/proc") / pid) for pid in (str(served.pid), *children)) / TICKS
+
+
 def ticks(process: Path) -> int:
     """Return the processor time of a process in the system's ticks, 0 for one that is gone."""
     try:
@@ -259,7 +267,6 @@ class Measured:
 def measure(installation: Installation, options: argparse.Namespace, served: Served | None) -> list[Measured]:
     """Have the clients send all parts, and copy each after it."""
     now, folder = utc_now(), installation.settings.data
-    service = Path(f"/proc/{served.pid}" if served else "/proc/none")
     with installation.sessions.begin() as session:
         grants = [Grant(Role.ADMINISTRATOR)]
         key = add_key(session, f"bench-{now.timestamp():.0f}", grants=grants, by=by_system(), now=now)
@@ -282,12 +289,12 @@ def measure(installation: Installation, options: argparse.Namespace, served: Ser
     for part in range(options.parts):
         before = sizes(installation.owner_url)
         gate.wait()
-        busy = server_cpu_s(folder), ticks(service)
+        busy = server_cpu_s(folder), service_cpu_s(served)
         rows = [told.get(timeout=PATIENCE_S) for _ in workers]
         cpu_s = {
             "clients": sum(row[4] for row in rows),
             "postgres": server_cpu_s(folder) - busy[0],
-            "service": (ticks(service) - busy[1]) / TICKS,
+            "service": service_cpu_s(served) - busy[1],
         }
         after = sizes(installation.owner_url)
         people = range(part * options.clients * share, (part + 1) * options.clients * share)
@@ -311,7 +318,7 @@ def tell(options: argparse.Namespace, measured: list[Measured], load: float) -> 
     """Print what was measured."""
     fixes, uploads = sum(one.fixes for one in measured), sum(one.uploads for one in measured)
     wall = sum(one.wall_s for one in measured)
-    way = "over HTTP" if options.http else "by function"
+    way = f"over HTTP, {options.workers} processes of the service" if options.http else "by function"
     way += f", {options.senders} senders each" if options.senders > 1 else ""
     print(
         f"{options.people} people, {options.clients} clients {way}, {options.chunks} chunks an upload, "
@@ -367,6 +374,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=3, help="that the day is cut into")
     parser.add_argument("--senders", type=int, default=1, help="threads of a client")
     parser.add_argument("--http", action="store_true", help="send to gis-grid serve")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the service")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gg-ingest-") as name:
         folder = Path(name)
@@ -374,7 +382,7 @@ def main() -> None:
             with installation.sessions.begin() as session:
                 load_layer_file(session, CITY.grids, city=CITY, by=by_system(), now=utc_now() - timedelta(days=30))
             if options.http:
-                with Served(installation) as served:
+                with Served(installation, workers=options.workers) as served:
                     measured = measure(installation, options, served)
             else:
                 measured = measure(installation, options, None)

@@ -85,6 +85,11 @@ class Installation:
     passwords: Passwords = field(default_factory=Passwords)
 
     @property
+    def url(self) -> str:
+        """Address of the database, as the service connects to it."""
+        return self.engine.url.render_as_string(hide_password=False)
+
+    @property
     def photos(self) -> Path:
         """Folder of the original photos."""
         return self.settings.data / "photos"
@@ -117,17 +122,24 @@ def open_installation(settings: Settings) -> Iterator[Installation]:
         owner = connect(owner_url, role=None, pool_size=1)
         migrate(owner)
         owner.dispose()
-        engine = connect(url)
-        factory = sessions(engine, tells_webhook=settings.webhook is not None)
-        with factory.begin() as session:
-            _claim(session, city)
-            load_event_types(session, city.event_types)
-            rules.load_rules(session, city, now=utc_now(), by=by_system())
-        secret = _kept(settings.data / "secret")
-        try:
-            yield Installation(settings, city, engine, owner_url, factory, secret.encode())
-        finally:
-            engine.dispose()
+        with join_installation(settings, city, url=url, owner_url=owner_url) as installation:
+            with installation.sessions.begin() as session:
+                _claim(session, city)
+                load_event_types(session, city.event_types)
+                rules.load_rules(session, city, now=utc_now(), by=by_system())
+            yield installation
+
+
+@contextmanager
+def join_installation(settings: Settings, city: City, *, url: str, owner_url: str) -> Iterator[Installation]:
+    """The installation on a database that runs and is ready: another process has opened it, and keeps it open."""
+    engine = connect(url)
+    factory = sessions(engine, tells_webhook=settings.webhook is not None)
+    secret = _kept(settings.data / "secret")
+    try:
+        yield Installation(settings, city, engine, owner_url, factory, secret.encode())
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -226,7 +227,7 @@ def test_serve_demo_answers_when_it_says_so_and_keeps_its_data(cluster: Embedded
     token = sign_in(address, login, password)
     health, reports = get(f"{address}healthz"), get(f"{address}api/v1/reports?limit=1000")
     ended = end(program, signal.SIGINT)
-    again, said_again = serve(data_folder, "--demo")
+    again, said_again = serve(data_folder, "--demo", "--workers", "2")
     reports_again = get(f"{said_again.split(' is ready at ')[1].strip()}api/v1/reports?limit=1000")
     ended_again = end(again, signal.SIGTERM)
 
@@ -364,6 +365,41 @@ def test_serve_killed_outright_leaves_what_it_acknowledged(cluster: EmbeddedPost
     assert "gis-grid users add NAME --role administrator" in said
     assert kept["id"] == id_
     assert end(again, signal.SIGINT) == 0
+
+
+def workers(of: int | None = None) -> dict[int, int]:
+    """The workers that are running, and whose they are: those of one service, or of all."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if of in {None, parent} and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found[int(folder.name)] = parent
+    return found
+
+
+def becomes(is_so: Callable[[], bool]) -> bool:
+    return any(is_so() or time.sleep(0.1) for _ in range(600))
+
+
+def test_of_several_workers_one_that_is_killed_is_replaced_and_none_outlives_the_service(
+    cluster: EmbeddedPostgis, data_folder: Path
+) -> None:
+    program, said = serve(data_folder, "--workers", "2")
+    address = said.split(" is ready at ")[1].strip()
+    id_ = file_report(address)
+    killed, left = workers(program.pid)
+    os.kill(killed, signal.SIGKILL)
+    kept = {get(f"{address}api/v1/reports/{id_}")["id"] for _ in range(10)}
+    is_replaced = becomes(lambda: killed not in (now := workers(program.pid)) and left in now and len(now) == 2)
+    orphans = workers(program.pid)
+    program.kill()
+    complaints = program.communicate(timeout=60)[1]
+    are_gone = becomes(lambda: not orphans.keys() & workers().keys())
+
+    assert (kept, is_replaced) == ({id_}, True)
+    assert f"worker {killed} ended" in complaints
+    assert (len(orphans), are_gone) == (2, True)
 
 
 def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:

@@ -10,14 +10,12 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from api.app import create_app
-from api.serving import Server
 from gis_grid.accounts import has_accounts
 from gis_grid.backup import Manifest, backup, restore
 from gis_grid.cli.options import City, err, out, settings
+from gis_grid.cli.serving import Door, serve_here, serve_in_workers
 from gis_grid.days_over import keeping_days_over
 from gis_grid.demo import fill_with_demo
 from gis_grid.demo_accounts import add_demo_accounts
@@ -42,6 +40,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     tls_cert: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Certificate, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its key, PEM.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=8, help="Processes that answer; each takes up to 30 connections to the database.")
+    ] = 1,
     city: City = None,
 ) -> None:
     """Run the service; the address is printed once it answers, Ctrl-C ends it.
@@ -55,22 +56,17 @@ def serve(
         raise InvalidInput("--tls-cert and --tls-key go together: give both or neither")
     if tls_cert is not None and tls_key is not None:
         _check_pair(tls_cert, tls_key)
-    listener = listen(host, port)
+    door = Door(listen(host, port), tls_cert, tls_key)
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it puts into the background ignore it
     try:
         with open_installation(settings(city)) as installation:
             _prepare(installation, demo=demo)
-            config = uvicorn.Config(
-                create_app(installation),
-                log_level="warning",
-                ssl_certfile=tls_cert,
-                ssl_keyfile=tls_key,
-                server_header=False,
-                proxy_headers=False,  # `api.proxies` believes those that the settings name
-                timeout_graceful_shutdown=10,
-            )
             with keep_sweeping(installation), keeping_days_over(installation), sending(installation):
-                _Announcing(config, installation).run(sockets=[listener])
+                if workers > 1:
+                    serve_in_workers(installation, door, workers)
+                else:
+                    serve_here(installation, door)
     except KeyboardInterrupt:
         err.print("stopped")
 
@@ -100,24 +96,6 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     return listener
-
-
-class _Announcing(Server):
-    """A server that says where it is once it answers."""
-
-    def __init__(self, config: uvicorn.Config, installation: Installation) -> None:
-        super().__init__(config)
-        self.installation = installation
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, then announce the address."""
-        await super().startup(sockets)
-        if not self.started or not sockets:
-            return
-        host, port = sockets[0].getsockname()[:2]
-        scheme = "https" if self.config.ssl_certfile else "http"
-        name = f"[{host}]" if ":" in host else host
-        print(f"{self.installation.city.name} is ready at {scheme}://{name}:{port}/", flush=True)  # noqa: T201
 
 
 def _prepare(installation: Installation, *, demo: bool) -> None:
