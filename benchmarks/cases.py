@@ -1,6 +1,7 @@
 """A million cases in an embedded, durable PostGIS: what boards and queues cost, then 200 people at work at once.
 
-    .venv/bin/python benchmarks/cases.py [--cases 1000000] [--open 20000] [--clients 200] [--workers 1] [--seconds 60] [--data FOLDER]
+    .venv/bin/python benchmarks/cases.py [--cases 1000000] [--open 20000] [--clients 200] [--workers 1] [--seconds 60]
+        [--data FOLDER]
 
 Stops with an error where a question about open cases reads closed ones, where the state of a case is not what its log
 says, and where a client gets an answer that it should not get. `--data` keeps the database and uses it again.

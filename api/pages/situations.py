@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session, defer, joinedload
 from api.deps import Anyone, InSession, Now
 from api.pages.case_words import LIMIT_UNITS, VALUES
 from api.pages.figures import type_names
-from api.pages.rendering import page
+from api.pages.rendering import page, say
 from api.pages.words import message
 from gis_grid.permissions import Caller, Permission
-from gis_grid.routing import ANY, RoutingRule, StepLimit, rule_sets, rules_of_set
+from gis_grid.routing import ANY, OR, PLACES, RoutingRule, StepLimit, rule_sets, rules_of_set
 from gis_grid.situations import ROUTINE, Situation, SituationKind, situations
 from gis_grid.territory import Area, Level, ground_of, layer_in_force
+from gis_grid.unit_files import fill_in
+from gis_grid.units import find_units
 
 router = APIRouter()
 LISTED = 30
@@ -49,6 +51,8 @@ def situations_page(*, request: Request, caller: Anyone, session: InSession, now
     on, over = [one for one in found if one.is_on(now)], [one for one in found if not one.is_on(now)][:LISTED]
     areas = _areas(session, now)
     sets = {one.rule_set for one in on if one.rule_set}
+    rules = {name: Rules(*rules_of_set(session, name, at=now)) for name in sets}
+    called = [rule.unit for each in rules.values() for rule in each.routing]
     is_declarer = caller.has(Permission.DECLARE) and not caller.is_key
     return page(
         request,
@@ -57,7 +61,8 @@ def situations_page(*, request: Request, caller: Anyone, session: InSession, now
         on=on,
         over=over,
         names={area.code: area.name for area in areas},
-        rules={name: Rules(*rules_of_set(session, name, at=now)) for name in sets},
+        rules=rules,
+        called={one.id: _unit_names(request, session, called, areas, one.area_code, now=now) for one in on},
         routine=[limit for limit in rules_of_set(session, ROUTINE, at=now)[1] if limit.event_type == ANY],
         is_staff=caller.has(Permission.SEE_REPORT_DETAILS),
         endable={one.id for one in on if is_declarer and _may(caller, areas, one)},
@@ -70,6 +75,26 @@ def situations_page(*, request: Request, caller: Anyone, session: InSession, now
         urgencies={ANY: message("不论缓急"), **{name: VALUES[name] for name in ("normal", "urgent")}},
         types={ANY: message("全部类型"), **type_names(session, request)},
     )
+
+
+def _unit_names(
+    request: Request, session: Session, rules: list[str], areas: list[Area], within: str, *, now: datetime
+) -> dict[str, str]:
+    """What units the rules name, in words; one that stands for those of all places of a level is told by an example."""
+    grounds = (ground_of(area) for area in areas if area.level == Level.COMMUNITY)
+    first = next((ground for ground in grounds if within in ground), None)
+    if first is None:
+        return {}
+    place, below = dict(zip(PLACES, first, strict=True)), PLACES[: first.index(within)]
+    codes = {rule: [fill_in(part, place) for part in rule.split(OR)] for rule in rules}
+    units = find_units(session, {code for each in codes.values() for code in each}, at=now)
+    told = {}
+    for rule, each in codes.items():
+        names = " / ".join(units[code].name for code in each if code in units)
+        level = next((level for level in below if f"{{{level}}}" in rule), None)
+        several = {"level": say(request, LEVELS[level]), "names": names} if level else None
+        told[rule] = say(request, "各%(level)s的，例如%(names)s", **several) if several else names
+    return told
 
 
 def _areas(session: Session, now: datetime) -> list[Area]:

@@ -164,6 +164,7 @@ def test_an_emergency_is_begun_and_ended_on_its_page(visiting: Any, desk: Desk) 
         expect(page.locator(".queue li").first).to_contain_text("启动人 supervisor")
         page.locator("summary", has_text="启用的规则").click()
         expect(page.locator(".queue li").first).to_contain_text("0.25 小时（昼夜）")
+        expect(page.locator(".rules").first).to_contain_text("各街镇的，例如江川路街道大联动分中心")
         page.fill("#begin [name=name]", "又一次")
         page.fill("#begin [name=reason]", "x")
         page.locator("#begin button").click()
@@ -188,6 +189,7 @@ def test_everybody_sees_what_is_on_and_staff_who_began_it(client: TestClient, de
 
     assert all(name in page for page in (public, planner) for name in ("台风", "防汛演练", "启用的规则"))
     assert ["zhang" in page for page in (public, planner)] == [False, True]
+    assert '<span title="sub-{town}">江川路街道大联动分中心</span>' in public
     assert [page.count('/end"') for page in (public, planner, town, other)] == [0, 0, 2, 0]
     assert ['id="begin"' in page for page in (public, planner, town)] == [False, False, True]
 
