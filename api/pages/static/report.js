@@ -100,7 +100,7 @@ const offerTypes = (chosen) => {
 const {showFault, showFaults} = faultsOn(
   form,
   {lat: "lon", accuracy_m: "lon", "": "lon"},
-  (elsewhere) => note("form-note", elsewhere.map(({field, message}) => `${field}: ${message}`).join(t("；")), true),
+  (elsewhere) => note("form-note", elsewhere.map(({message}) => message).join(t("；")), true),
 );
 
 const faultsOf = (draft) => [
