@@ -26,11 +26,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy.orm import Session
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
 from gis_grid.cli import app
 from gis_grid.embedded import EmbeddedPostgis
-from gis_grid.errors import GridError
+from gis_grid.errors import GridError, InvalidInput
 from gis_grid.geo.layer_files import read_grids, write_grids
 from gis_grid.permissions import Role
 from tests.builders import load_squares, squares
@@ -287,18 +287,12 @@ def test_a_wrong_certificate_is_said_in_one_line_before_anything_starts(tmp_path
     else:
         cert, key = key, cert
 
-    done = subprocess.run(
-        [GIS_GRID, "serve", "--port", "0", "--tls-cert", cert, "--tls-key", key],
-        env=os.environ | {"GIS_GRID_DATA": str(tmp_path / "data")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    words = ["serve", "--port", "0", "--tls-cert", str(cert), "--tls-key", str(key)]
+    result = CliRunner().invoke(app, words, env={"GIS_GRID_DATA": str(tmp_path / "data")})
 
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert str(cert) in done.stderr
-    assert str(key) in done.stderr
+    assert isinstance(result.exception, InvalidInput)
+    assert str(result.exception).startswith(f"--tls-cert {cert} and --tls-key {key} are no certificate with its key")
+    assert "\n" not in str(result.exception)
     assert not (tmp_path / "data").exists()
 
 
@@ -354,19 +348,6 @@ def is_well(address: str) -> bool:
         return False
 
 
-def test_serve_killed_outright_leaves_what_it_acknowledged(cluster: EmbeddedPostgis, data_folder: Path) -> None:
-    program, said = serve(data_folder)
-    id_ = file_report(said.split(" is ready at ")[1].strip())
-    end(program, signal.SIGKILL)
-
-    again, said_again = serve(data_folder)
-    kept = get(f"{said_again.split(' is ready at ')[1].strip()}api/v1/reports/{id_}")
-
-    assert "gis-grid users add NAME --role administrator" in said
-    assert kept["id"] == id_
-    assert end(again, signal.SIGINT) == 0
-
-
 def workers(of: int | None = None) -> dict[int, int]:
     """The workers that are running, and whose they are: those of one service, or of all."""
     found = {}
@@ -382,7 +363,7 @@ def becomes(is_so: Callable[[], bool]) -> bool:
     return any(is_so() or time.sleep(0.1) for _ in range(600))
 
 
-def test_of_several_workers_one_that_is_killed_is_replaced_and_none_outlives_the_service(
+def test_a_killed_worker_is_replaced_and_a_killed_service_leaves_what_it_acknowledged_and_no_worker(
     cluster: EmbeddedPostgis, data_folder: Path
 ) -> None:
     program, said = serve(data_folder, "--workers", "2")
@@ -396,10 +377,14 @@ def test_of_several_workers_one_that_is_killed_is_replaced_and_none_outlives_the
     program.kill()
     complaints = program.communicate(timeout=60)[1]
     are_gone = becomes(lambda: not orphans.keys() & workers().keys())
+    again, said_again = serve(data_folder)
+    kept.add(get(f"{said_again.split(' is ready at ')[1].strip()}api/v1/reports/{id_}")["id"])
 
+    assert "gis-grid users add NAME --role administrator" in said
     assert (kept, is_replaced) == ({id_}, True)
     assert f"worker {killed} ended" in complaints
     assert (len(orphans), are_gone) == (2, True)
+    assert end(again, signal.SIGINT) == 0
 
 
 def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
@@ -421,20 +406,14 @@ def test_a_backup_is_restored_into_an_empty_folder(cluster: EmbeddedPostgis, dat
     file, empty = tmp_path / "city.tar", data_folder.parent / "empty"
 
     done = [
-        subprocess.run(
-            [GIS_GRID, verb, file],
-            env=os.environ | {"GIS_GRID_DATA": str(folder)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        CliRunner().invoke(app, [verb, str(file)], env={"GIS_GRID_DATA": str(folder)})
         for verb, folder in (("backup", data_folder), ("restore", empty))
     ]
     again, said = serve(empty)
     layer = get(f"{said.split(' is ready at ')[1].strip()}healthz")["layer"]
     end(again, signal.SIGINT)
 
-    assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * 2
+    assert [(one.exit_code, one.stderr) for one in done] == [(0, "")] * 2
     assert layer == "grids, 1002 grids"
 
 
