@@ -65,6 +65,7 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         dependencies=[Depends(admitted, scope="function")],
     )
     for module in (
+        tracks,  # first: routes are tried in turn, and no other is asked for as often
         locate,
         reports,
         photos,
@@ -84,7 +85,6 @@ def create_app(installation: Installation, *, clock: Callable[[], datetime] = ut
         territory,
         units,
         event_types,
-        tracks,
         seen,
         blind_spots,
         sign_in,

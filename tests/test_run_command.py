@@ -2,12 +2,19 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import uvloop
 
 from gis_grid.cli.run import listen
 
 
-def test_an_answer_is_sent_at_once_and_not_held_for_what_may_follow() -> None:
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_answer_is_sent_at_once_and_not_held_for_what_may_follow(
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
     """An answer's head and body are two small pieces: the second would wait for the first to be acknowledged."""
     accepted: asyncio.Future[int]
 
@@ -30,5 +37,9 @@ def test_an_answer_is_sent_at_once_and_not_held_for_what_may_follow() -> None:
                 writer.close()
                 await writer.wait_closed()
 
+    def run() -> int:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            return runner.run(connect())
+
     with ThreadPoolExecutor(1) as pool:  # where a browser is open, this thread has a loop that runs already
-        assert pool.submit(lambda: asyncio.run(connect())).result() != 0
+        assert pool.submit(run).result() != 0
