@@ -272,9 +272,8 @@ def measure(installation: Installation, options: argparse.Namespace, served: Ser
         key = add_key(session, f"bench-{now.timestamp():.0f}", grants=grants, by=by_system(), now=now)
     midnight = now.astimezone(CITY.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     begin = midnight - timedelta(days=1) + timedelta(hours=8)
-    url = installation.engine.url.render_as_string(hide_password=False)
     port = served.port if served else None
-    plan = Plan(url, port, key, begin.timestamp(), options.minutes, options.chunks, options.senders)
+    plan = Plan(installation.url, port, key, begin.timestamp(), options.minutes, options.chunks, options.senders)
     context = multiprocessing.get_context("spawn")
     gate, told = context.Barrier(options.clients + 1, timeout=PATIENCE_S), context.Queue()
     share = options.people // options.parts // options.clients

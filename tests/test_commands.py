@@ -348,14 +348,14 @@ def is_well(address: str) -> bool:
         return False
 
 
-def workers(of: int | None = None) -> dict[int, int]:
-    """The workers that are running, and whose they are: those of one service, or of all."""
-    found = {}
+def workers(of: int | None = None) -> set[int]:
+    """The workers that are running, those of one service or of all."""
+    found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             if of in {None, parent} and b"spawn_main" in (folder / "cmdline").read_bytes():
-                found[int(folder.name)] = parent
+                found.add(int(folder.name))
     return found
 
 
@@ -376,7 +376,7 @@ def test_a_killed_worker_is_replaced_and_a_killed_service_leaves_what_it_acknowl
     orphans = workers(program.pid)
     program.kill()
     complaints = program.communicate(timeout=60)[1]
-    are_gone = becomes(lambda: not orphans.keys() & workers().keys())
+    are_gone = becomes(lambda: not orphans & workers())
     again, said_again = serve(data_folder)
     kept.add(get(f"{said_again.split(' is ready at ')[1].strip()}api/v1/reports/{id_}")["id"])
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import InSession, Now, Plain, TheActor, TheCity
 from api.errors import status_of
-from api.pages.months import month_links
+from api.pages.months import days_text, month_links
 from api.pages.refusals import told
 from api.pages.rendering import page, say
 from api.pages.supervision_words import CAUSES, GROUNDS
@@ -81,7 +81,7 @@ def _page(
         status=status,
         synthetic=[SYNTHETIC_PARTS["cases"]] if has_synthetic(session, period, now=now) else [],
         period=period,
-        months=month_links(period, now, lambda month: f"/accountability?since={month.first}&until={month.last}"),
+        months=month_links(period, now, lambda month: f"/accountability?{days_text(month)}"),
         proposals=open_ones[:LISTED],
         total=len(open_ones),
         referred=referred,

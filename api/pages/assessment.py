@@ -145,7 +145,7 @@ def ranking(
         is_scored=by is not By.PATROLLER or any(row.score for row in rows),
         most_weight=max((row.score.weight for row in whole.rows if row.score), default=0.0),
         platform=next((row.score.platform_share for row in whole.rows if row.score), None),
-        download=f"{_asked(period, by)}&format=csv",
+        download=_asked(period, by, format="csv"),
     )
 
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import date
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -11,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from api.deps import InSession, Now, TheCity
 from api.pages.case_rows import words
 from api.pages.case_words import VALUES
-from api.pages.months import month_links
+from api.pages.months import days_text, month_links
 from api.pages.rendering import page
 from api.pages.words import SYNTHETIC_PARTS
 from api.routers.bulletin import Assessor, in_scope
@@ -44,15 +43,11 @@ def bulletin_page(
         caller=caller,
         bulletin=bulletin,
         period=period,
-        months=month_links(period, now, lambda month: f"/bulletin?{_days(month)}"),
+        months=month_links(period, now, lambda month: f"/bulletin?{days_text(month)}"),
         by_person=bulletin.by_unit_and_person,
         runs=sorted(bulletin.runs, key=lambda run: run.red_at, reverse=True)[:LISTED],
         values=VALUES,
-        download=_days(period),
+        download=days_text(period),
         synthetic=[SYNTHETIC_PARTS["cases"]] if any(run.is_synthetic for run in bulletin.runs) else [],
         **words(session, request),
     )
-
-
-def _days(period: Period) -> str:
-    return urlencode({"since": period.first, "until": period.last})

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import Query
 
@@ -20,6 +21,11 @@ def period_of(month: str, city: City, now: datetime) -> Period:
 def month_text(period: Period) -> str:
     """A month as the addresses of pages have it, such as `2026-03`."""
     return f"{period.first:%Y-%m}"
+
+
+def days_text(period: Period) -> str:
+    """First and last day as the addresses of pages have them."""
+    return urlencode({"since": period.first, "until": period.last})
 
 
 def month_links(period: Period, now: datetime, link: Callable[[Period], str]) -> list[tuple[str, str]]:

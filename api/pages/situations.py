@@ -52,7 +52,6 @@ def situations_page(*, request: Request, caller: Anyone, session: InSession, now
     areas = _areas(session, now)
     sets = {one.rule_set for one in on if one.rule_set}
     rules = {name: Rules(*rules_of_set(session, name, at=now)) for name in sets}
-    called = [rule.unit for each in rules.values() for rule in each.routing]
     is_declarer = caller.has(Permission.DECLARE) and not caller.is_key
     return page(
         request,
@@ -62,7 +61,11 @@ def situations_page(*, request: Request, caller: Anyone, session: InSession, now
         over=over,
         names={area.code: area.name for area in areas},
         rules=rules,
-        called={one.id: _unit_names(request, session, called, areas, one.area_code, now=now) for one in on},
+        called={
+            one.id: _unit_names(request, session, rules[one.rule_set].routing, areas, one.area_code, now=now)
+            for one in on
+            if one.rule_set
+        },
         routine=[limit for limit in rules_of_set(session, ROUTINE, at=now)[1] if limit.event_type == ANY],
         is_staff=caller.has(Permission.SEE_REPORT_DETAILS),
         endable={one.id for one in on if is_declarer and _may(caller, areas, one)},
@@ -78,7 +81,7 @@ def situations_page(*, request: Request, caller: Anyone, session: InSession, now
 
 
 def _unit_names(
-    request: Request, session: Session, rules: list[str], areas: list[Area], within: str, *, now: datetime
+    request: Request, session: Session, rules: list[RoutingRule], areas: list[Area], within: str, *, now: datetime
 ) -> dict[str, str]:
     """What units the rules name, in words; one that stands for those of all places of a level is told by an example."""
     grounds = (ground_of(area) for area in areas if area.level == Level.COMMUNITY)
@@ -86,14 +89,15 @@ def _unit_names(
     if first is None:
         return {}
     place, below = dict(zip(PLACES, first, strict=True)), PLACES[: first.index(within)]
-    codes = {rule: [fill_in(part, place) for part in rule.split(OR)] for rule in rules}
+    codes = {rule.unit: [fill_in(part, place) for part in rule.unit.split(OR)] for rule in rules}
     units = find_units(session, {code for each in codes.values() for code in each}, at=now)
     told = {}
-    for rule, each in codes.items():
+    for unit, each in codes.items():
         names = " / ".join(units[code].name for code in each if code in units)
-        level = next((level for level in below if f"{{{level}}}" in rule), None)
-        several = {"level": say(request, LEVELS[level]), "names": names} if level else None
-        told[rule] = say(request, "各%(level)s的，例如%(names)s", **several) if several else names
+        level = next((level for level in below if f"{{{level}}}" in unit), None)
+        told[unit] = names
+        if level is not None:
+            told[unit] = say(request, "各%(level)s的，例如%(names)s", level=say(request, LEVELS[level]), names=names)
     return told
 
 

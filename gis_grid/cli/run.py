@@ -1,7 +1,6 @@
 """`gis-grid serve`, `backup` and `restore`."""
 
 import signal
-import socket
 import ssl
 import sys
 from datetime import datetime
@@ -15,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from gis_grid.accounts import has_accounts
 from gis_grid.backup import Manifest, backup, restore
 from gis_grid.cli.options import City, err, out, settings
-from gis_grid.cli.serving import Door, serve_here, serve_in_workers
+from gis_grid.cli.serving import Door, listen, serve_here, serve_in_workers
 from gis_grid.days_over import keeping_days_over
 from gis_grid.demo import fill_with_demo
 from gis_grid.demo_accounts import add_demo_accounts
@@ -83,19 +82,6 @@ def _check_pair(cert: Path, key: Path) -> None:
         raise InvalidInput(
             f"--tls-cert {cert} and --tls-key {key} are no certificate with its key, both PEM: {error}"
         ) from error
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket for the server, bound; `InvalidInput` where the address cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # Only of a socket that names its protocol does asyncio send at once: others hold an answer's end for 40 ms.
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-    return listener
 
 
 def _prepare(installation: Installation, *, demo: bool) -> None:

@@ -21,6 +21,7 @@ from api.app import create_app
 from api.serving import Server
 from gis_grid.city import City
 from gis_grid.cli.options import err
+from gis_grid.errors import InvalidInput
 from gis_grid.installation import Installation, join_installation
 from gis_grid.settings import Settings
 
@@ -42,6 +43,19 @@ class Door:
         host, port = self.listener.getsockname()[:2]
         scheme = "https" if self.tls_cert else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for the server, bound; `InvalidInput` where the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Only of a socket that names its protocol does asyncio send at once: others hold an answer's end for 40 ms.
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    return listener
 
 
 def serve_here(installation: Installation, door: Door, *, may_tell: Callable[[], bool] = lambda: True) -> None:
